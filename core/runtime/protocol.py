@@ -1,0 +1,354 @@
+"""The messages between daemon, zygote and monitors: typed, versioned, one JSON object a packet.
+
+Transport: AF_UNIX SOCK_SEQPACKET, so a message is never cut or joined; file descriptors travel beside it
+(SCM_RIGHTS, unix(7)). A packet is at most ``MAX_PACKET`` bytes: what may be larger (specs, environments)
+lies in the bundle and only its path is sent.
+
+Who says what::
+
+    daemon → zygote    SpawnMonitor (+fd: one end of a socket pair)          zygote → daemon   Spawned | Failed
+    daemon → monitor   Start Signal Resize Attach(+fd) Exec(+fd) CloseStdin Status     (each carries ``seq``)
+    monitor → daemon   Reply (to a ``seq``)  and events:
+                       Created Started StartFailed Exited ExecStarted ExecFailed ExecExited Oom Warned
+
+The socket pair given at birth is the first connection of the daemon to the monitor. Until ``Start`` has
+arrived it is also the *birth lease*: its end of file means that the daemon is gone, and the monitor kills
+what it made and leaves. A later daemon connects to ``<run_dir>/monitor.sock`` and gets first a ``State``,
+then the same events. Events that nobody was connected for are not lost: the end of a container is in
+``exit.json``, and ``State`` lists the execs.
+
+This module is part of the zygote's closure.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+from enum import Enum
+from typing import Any, NamedTuple, NotRequired, TypedDict
+
+VERSION = 1
+MAX_PACKET = 128 * 1024
+MAX_FDS = 4
+
+
+class Step(str, Enum):
+    """The numbered steps from clone3 to execve, in their order; a failed start names one of them."""
+
+    CGROUP = "cgroup"
+    NAMESPACES = "namespaces"
+    NETWORK = "network"
+    ROOTFS = "rootfs"
+    MOUNTS = "mounts"
+    DEVICES = "devices"
+    PIVOT = "pivot"
+    MASK = "mask"
+    SYSCTL = "sysctl"
+    HOSTNAME = "hostname"
+    CONSOLE = "console"
+    USER = "user"
+    CWD = "cwd"
+    RLIMITS = "rlimits"
+    SECCOMP = "seccomp"
+    CAPABILITIES = "capabilities"
+    EXEC = "exec"
+
+
+# --- documents in the bundle -----------------------------------------------------------------------
+
+
+class RootfsMount(TypedDict):
+    """One piece of a container's root file system, mounted only in the container's mount namespace.
+
+    ``target`` is "/" for the root itself, else a folder inside it (mounted in the listed order).
+    ``lower`` folders are topmost first. ``upper`` and ``work`` are absolute folders on one file system;
+    with ``ephemeral`` they are absent and made in a tmpfs of the container's own namespace (its size
+    ``scratch_size`` of :class:`MonitorConfig`). Without ``upper`` and without ``ephemeral`` it is read-only.
+    """
+
+    target: str
+    lower: list[str]
+    upper: NotRequired[str]
+    work: NotRequired[str]
+    ephemeral: NotRequired[bool]
+
+
+class LogConfig(TypedDict):
+    """Where a container's output goes; sizes in bytes. ``max_files`` counts the current file too."""
+
+    folder: str
+    max_size: int
+    max_files: int
+
+
+class MonitorConfig(TypedDict):
+    """``dockyard.json`` beside ``config.json`` in the bundle: what the OCI spec has no word for."""
+
+    id: str
+    name: str
+    run_dir: str  # <run>/c/<12 hex>: monitor.sock, exit.json; also the bundle
+    rootfs: list[RootfsMount]
+    scratch_size: int  # bytes of the tmpfs for ephemeral uppers, 0: none needed
+    log: LogConfig | None
+    tty: bool
+    open_stdin: bool
+    stdin_once: bool
+    console_size: list[int]  # [rows, columns], [0, 0] when unknown
+    init: bool  # --init: our reaper is pid 1
+    user: str  # "", "name", "uid", "name:group" …: looked up in the container's own /etc/passwd
+    set_home: bool  # HOME is not in env: set it from /etc/passwd
+    cgroup: dict[str, Any]  # core.linux.cgroups.Placement as JSON
+    seccomp: str  # path of the compiled filter, "" for none
+    stop_signal: int
+
+
+# --- messages --------------------------------------------------------------------------------------
+
+
+class SpawnMonitor(NamedTuple):
+    """Fork a monitor for the bundle. One fd: the monitor's end of its first connection."""
+
+    seq: int
+    bundle: str
+
+
+class Spawned(NamedTuple):
+    """The zygote forked; ``pid`` is the monitor's."""
+
+    seq: int
+    pid: int
+
+
+class Start(NamedTuple):
+    """Let init go on: mounts, pivot, privileges, execve. Ends the birth lease."""
+
+    seq: int
+
+
+class Signal(NamedTuple):
+    """Send a signal to the container's pid 1, to one exec, or with ``all`` to every process of its cgroup."""
+
+    seq: int
+    signal: int
+    exec_id: str = ""
+    all: bool = False
+
+
+class Resize(NamedTuple):
+    """New size of the terminal of the container or of one exec."""
+
+    seq: int
+    rows: int
+    columns: int
+    exec_id: str = ""
+
+
+class Attach(NamedTuple):
+    """Join the container's streams. One fd: the client's own stream socket; the monitor owns it from now on.
+
+    Without a terminal output is framed as Docker's stdcopy (8-byte header); with one it is raw. ``preread``
+    is base64 of bytes that were read from the socket before it was handed over. ``detach_keys`` are raw bytes in base64,
+    empty: never detach.
+    """
+
+    seq: int
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    detach_keys: str = ""
+    preread: str = ""
+
+
+class Exec(NamedTuple):
+    """Run another process in the container. ``path`` is a JSON file with an :class:`ExecConfig`.
+
+    One fd: the client's stream socket (none when detached).
+    """
+
+    seq: int
+    exec_id: str
+    path: str
+
+
+class ExecConfig(TypedDict):
+    """One exec, written by the daemon to ``<run_dir>/exec-<id>.json``."""
+
+    exec_id: str
+    process: dict[str, Any]  # oci.Process
+    user: str
+    set_home: bool
+    tty: bool
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    console_size: list[int]
+    detach_keys: str
+    preread: str
+    seccomp: str
+
+
+class CloseStdin(NamedTuple):
+    """Close the container's standard input."""
+
+    seq: int
+
+
+class Reply(NamedTuple):
+    """The answer to a request; ``error`` is empty when it worked, else ``kind`` is that of core.errors."""
+
+    seq: int
+    kind: str = ""
+    error: str = ""
+
+
+class State(NamedTuple):
+    """First message on a connection to a living monitor: what is true now.
+
+    ``phase`` is ``created``, ``running`` or ``exited``. ``execs`` lists [exec_id, pid, running, exit_code].
+    """
+
+    phase: str
+    monitor_pid: int
+    pid: int
+    start_time: int
+    execs: list[list[Any]]
+
+
+class Created(NamedTuple):
+    """Init exists and waits. ``start_time`` is field 22 of /proc/PID/stat: with pid, an identity (proc(5))."""
+
+    monitor_pid: int
+    pid: int
+    start_time: int
+
+
+class Warned(NamedTuple):
+    """Something was adjusted, not refused (a limit clamped, a missing kernel feature)."""
+
+    message: str
+
+
+class Started(NamedTuple):
+    """execve succeeded. ``at`` is nanoseconds since the epoch."""
+
+    pid: int
+    at: int
+
+
+class StartFailed(NamedTuple):
+    """Init did not reach the program. ``exit_code`` 127, 126 or 128."""
+
+    step: str
+    path: str
+    message: str
+    errno: int
+    exit_code: int
+
+
+class Exited(NamedTuple):
+    """The container's end, also the content of ``exit.json``. ``signal`` 0: it returned by itself.
+
+    ``exit_code`` is Docker's: 128 + signal when killed. ``oom_kills`` counts the kernel's kills in its cgroup
+    in this run, ``memory_limit`` is in bytes (0: none). ``at`` nanoseconds since the epoch.
+    """
+
+    exit_code: int
+    signal: int
+    core_dumped: bool
+    oom_kills: int
+    memory_limit: int
+    at: int
+
+
+class ExecStarted(NamedTuple):
+    """The exec's program runs."""
+
+    exec_id: str
+    pid: int
+
+
+class ExecFailed(NamedTuple):
+    """The exec did not reach its program."""
+
+    exec_id: str
+    step: str
+    path: str
+    message: str
+    errno: int
+    exit_code: int
+
+
+class ExecExited(NamedTuple):
+    """The exec's end."""
+
+    exec_id: str
+    exit_code: int
+
+
+class Oom(NamedTuple):
+    """The kernel killed something in the container for memory."""
+
+    oom_kills: int
+
+
+class Failed(NamedTuple):
+    """The zygote could not fork."""
+
+    seq: int
+    error: str
+
+
+Message = (
+    SpawnMonitor | Spawned | Start | Signal | Resize | Attach | Exec | CloseStdin | Reply | State | Created | Warned
+    | Started | StartFailed | Exited | ExecStarted | ExecFailed | ExecExited | Oom | Failed
+)  # fmt: skip
+
+_TYPES: dict[str, Any] = {
+    cls.__name__: cls
+    for cls in (
+        SpawnMonitor, Spawned, Start, Signal, Resize, Attach, Exec, CloseStdin, Reply, State, Created, Warned,
+        Started, StartFailed, Exited, ExecStarted, ExecFailed, ExecExited, Oom, Failed,
+    )
+}  # fmt: skip
+
+
+class ProtocolError(Exception):
+    """The peer sent what this version does not know; the connection is of no more use."""
+
+
+def encode(message: Message) -> bytes:
+    """``message`` as one packet."""
+    fields = [type(message).__name__, VERSION, *message]
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def decode(packet: bytes) -> Message:
+    """The message in ``packet``. Raises :class:`ProtocolError` for anything that is not one."""
+    try:
+        name, version, *fields = json.loads(packet)
+        if version != VERSION:
+            raise ProtocolError(f"protocol version {version}, this is {VERSION}")
+        message: Message = _TYPES[name](*fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"not a message: {packet[:80]!r}") from error
+    return message
+
+
+def send(sock: socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
+    """Send one message with its file descriptors (they stay open here)."""
+    packet = encode(message)
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([packet], ancillary, socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
+    """The next message and the fds that came with it (close-on-exec), None at the end of the connection."""
+    packet, fds, flags, _ = socket.recv_fds(sock, MAX_PACKET, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    if not packet:
+        for fd in fds:
+            socket.close(fd)
+        return None
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        raise ProtocolError("packet cut short")
+    return decode(packet), list(fds)
