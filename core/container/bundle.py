@@ -1,0 +1,70 @@
+"""The bundle of one container: the folder that its monitor reads, and the three generated files of /etc.
+
+It lies in the run directory (tmpfs on most systems), mode 0700, and is written anew at each start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from typing import Any
+
+from core import oci
+from core.container.status import Container
+from core.runtime.protocol import MonitorConfig
+
+_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+
+
+def hostname(container: Container) -> str:
+    """Its host name: given, else the host's own with host networking, else its short id."""
+    if container.config["Hostname"]:
+        return str(container.config["Hostname"])
+    if container.host_config["NetworkMode"] == "host":
+        return socket.gethostname()[:64]
+    return container.short
+
+
+def write(run_dir: str, spec: oci.Spec, monitor: MonitorConfig, files: dict[str, str]) -> None:
+    """Write the whole bundle. ``files`` are the generated files of /etc, by name."""
+    shutil.rmtree(run_dir, ignore_errors=True)
+    os.makedirs(os.path.join(run_dir, "rootfs"), mode=0o700)
+    for name, text in files.items():
+        _write(os.path.join(run_dir, name), text, 0o644)
+    write_json(os.path.join(run_dir, "config.json"), spec)
+    write_json(os.path.join(run_dir, "dockyard.json"), monitor)
+
+
+def write_json(path: str, document: Any) -> None:
+    """``document`` as compact JSON in a file only root reads."""
+    _write(path, json.dumps(document, separators=(",", ":")), 0o600)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    # Mounted into the container as they are: the mode must not depend on the daemon's umask.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(fd, mode)
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def etc_files(container: Container, name: str) -> dict[str, str]:
+    """``hosts``, ``hostname`` and ``resolv.conf`` for a container with network none, host or another's."""
+    hosts = _HOSTS
+    if container.host_config["NetworkMode"] == "host":
+        hosts = _read("/etc/hosts") or _HOSTS
+    elif container.config["Domainname"]:
+        hosts += f"127.0.0.1\t{name}.{container.config['Domainname']} {name}\n"
+    return {"hosts": hosts, "hostname": name + "\n", "resolv.conf": _read("/etc/resolv.conf")}
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(65536)
+    except OSError:
+        return ""

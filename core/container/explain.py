@@ -1,0 +1,89 @@
+"""Why a container is not running, in words a person can act on. Pure: reads only the record."""
+
+from __future__ import annotations
+
+import signal
+
+from core.container.status import Container, Status
+
+
+def explain(container: Container) -> str:
+    """One sentence without a full stop; empty while it runs, was never started, or ended with code 0."""
+    if container.status in (Status.RUNNING, Status.STARTING, Status.REMOVING):
+        return ""
+    if container.error:
+        return _failed_start(container)
+    if container.status is Status.CREATED:
+        return ""
+    if container.oom_killed:
+        return _out_of_memory(container)
+    if container.signal:
+        return _killed(container)
+    return _code(container.exit_code)
+
+
+def _failed_start(container: Container) -> str:
+    step = f" (step {container.error_step})" if container.error_step else ""
+    return f"{container.error}{step}"
+
+
+def _out_of_memory(container: Container) -> str:
+    limit = f", its limit was {size(container.memory_limit)}" if container.memory_limit else ""
+    if container.signal == signal.SIGKILL or container.exit_code == 137:
+        return f"killed by the kernel: out of memory{limit}"
+    return f"a process in it was killed by the kernel for memory{limit}; exit code {container.exit_code}"
+
+
+def _killed(container: Container) -> str:
+    name = signal_name(container.signal)
+    if container.stopped_by == "stop" and container.signal == signal.SIGKILL:
+        return f"stopped: it did not end when asked, killed by {name} after the timeout"
+    if container.stopped_by:
+        return f"ended by {container.stopped_by}: {name}"
+    meaning = _SIGNAL_MEANINGS.get(container.signal, "")
+    return f"killed by {name}{': ' + meaning if meaning else ''}"
+
+
+_SIGNAL_MEANINGS = {
+    int(signal.SIGSEGV): "it touched memory that is not its own",
+    int(signal.SIGABRT): "it aborted itself",
+    int(signal.SIGBUS): "bad memory access, or a mapped file became shorter",
+    int(signal.SIGILL): "illegal instruction: was it built for another processor?",
+    int(signal.SIGFPE): "arithmetic error",
+    int(signal.SIGSYS): "a forbidden system call",
+    int(signal.SIGKILL): "from outside the engine",
+}
+
+
+def _code(code: int) -> str:
+    if code == 0:
+        return ""
+    if code == 125:
+        return "exit code 125: a tool in it reported its own failure"
+    if code == 126:
+        return "exit code 126: a command was found but could not be executed"
+    if code == 127:
+        return "exit code 127: a command was not found"
+    if code == 255:
+        return "exit code 255: it failed without saying how"
+    if 128 < code < 128 + 65:
+        return f"exit code {code}: a process in it ended by {signal_name(code - 128)}"
+    return f"exit code {code}"
+
+
+def signal_name(number: int) -> str:
+    """``SIGTERM`` for 15; ``signal 40`` for one without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def size(count: int) -> str:
+    """``64 MiB``: bytes in powers of 1024, at most one decimal."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{value:.1f}".rstrip("0").rstrip(".") + f" {unit}"
+        value /= 1024
+    return str(count)
