@@ -1,0 +1,140 @@
+"""What a run left behind on the machine: processes, mounts, network, cgroups, folders.
+
+``snapshot(base)`` before, ``leftovers(base, before)`` after: a list of sentences, empty when clean. ``base`` is
+the folder that all of the run's engines live below. What other programs do on the machine at the same time is
+not counted: processes and mounts count when they point into ``base``, cgroups when they are new and nobody
+else's process is in them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support import MARK
+
+_PROC = Path("/proc")
+_CGROUP = Path("/sys/fs/cgroup")
+_NETNS = Path("/run/netns")
+_INTERFACES = Path("/sys/class/net")
+_TEMPORARY = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
+
+
+class Snapshot(NamedTuple):
+    """Names that exist; the mounts of this process's mount namespace are lines of mountinfo."""
+
+    namespaces: frozenset[str]
+    interfaces: frozenset[str]
+    cgroups: frozenset[Path]
+    mounts: frozenset[str]
+    temporary: frozenset[Path]
+
+
+def snapshot() -> Snapshot:
+    return Snapshot(
+        frozenset(_names(_NETNS)),
+        frozenset(_names(_INTERFACES)),
+        frozenset(_cgroups()),
+        frozenset((_PROC / "self/mountinfo").read_text().splitlines()),
+        frozenset(_temporary()),
+    )
+
+
+def _names(path: Path) -> list[str]:
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
+
+
+def _temporary() -> Iterator[Path]:
+    for place in _TEMPORARY:
+        yield from place.glob("dockyard*")
+
+
+def _cgroups() -> Iterator[Path]:
+    """Folders named dockyard* in every hierarchy, at most two levels below its root."""
+    for pattern in ("dockyard*", "*/dockyard*", "*/*/dockyard*"):
+        yield from (path for path in _CGROUP.glob(pattern) if path.is_dir())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:  # it ended meanwhile, or is a kernel thread
+        return ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def processes(base: Path) -> dict[int, str]:
+    """Processes that belong to ``base`` (pid → command line), this one and its ancestors left out."""
+    spared = set(_ancestors(os.getpid()))
+    own_mounts = _link(_PROC / "self/ns/mnt")
+    found: dict[int, str] = {}
+    for name in os.listdir(_PROC):
+        if not name.isdigit() or int(name) in spared:
+            continue
+        folder = _PROC / name
+        command = _read(folder / "cmdline").strip()
+        texts = [command, f"{MARK}={base}" if f"{MARK}={base}" in _read(folder / "environ") else ""]
+        texts += [_link(folder / link) for link in ("cwd", "exe", "root")]
+        if _link(folder / "ns/mnt") not in ("", own_mounts):
+            # A container's processes carry neither our environment nor our paths, but its root lies in base.
+            texts.append(_read(folder / "mountinfo"))
+        if any(str(base) in text for text in texts):
+            found[int(name)] = command or _read(folder / "comm").strip()
+    return found
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 0:
+        yield pid
+        stat = _read(_PROC / str(pid) / "stat")
+        pid = int(stat.rpartition(")")[2].split()[1]) if stat else 0
+
+
+def _foreign_processes(cgroup: Path, base: Path) -> bool:
+    """Whether a process that is not of this run is in the cgroup or below it."""
+    ours = processes(base)
+    for folder in (cgroup, *cgroup.glob("**/")):
+        pids = [int(word) for word in _read(folder / "cgroup.procs").split()]
+        if any(pid not in ours for pid in pids):
+            return True
+    return False
+
+
+def leftovers(base: Path, before: Snapshot) -> list[str]:
+    """What is there now and was not ``before``, a sentence each; ``base`` itself may exist but be empty."""
+    now = snapshot()
+    found = [f"process {pid}: {command}" for pid, command in processes(base).items()]
+    new_mounts = sorted(now.mounts - before.mounts)
+    found += [f"mount: {line}" for line in new_mounts if str(base) in line or "nsfs" in line.split()]
+    found += [f"network namespace: {name}" for name in sorted(now.namespaces - before.namespaces)]
+    found += [f"network interface: {name}" for name in sorted(now.interfaces - before.interfaces)]
+    found += [
+        f"cgroup: {path}"
+        for path in sorted(now.cgroups - before.cgroups)
+        if path.exists() and not _foreign_processes(path, base)
+    ]
+    found += [f"folder: {path}" for path in sorted(now.temporary - before.temporary)]
+    if base.exists():
+        found += [f"folder: {path}" for path in sorted(base.iterdir())]
+    return found
+
+
+def kill_leftovers(base: Path) -> None:
+    """Kill the run's remaining processes so that one failure does not disturb the next run."""
+    for pid in processes(base):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
