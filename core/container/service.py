@@ -1,0 +1,415 @@
+"""The transitions of a container: create, start, stop, kill, restart, remove.
+
+Each transition holds the container's lock, stores its intent before its first deed, and has its undo. The numbered
+points (``core.faults``) are where the tests kill the daemon; recovery (``supervisor``, ``finish_removals``) is
+what puts things right afterwards::
+
+    create   1 image found   2 snapshot prepared            3 row inserted
+    start    1 intent stored 2 bundle written 3 monitor up  4 clients attached   5 program runs   6 recorded
+    stop     1 verb recorded 2 signal sent    3 ended
+    remove   1 intent stored 2 snapshot gone  3 files gone  4 row deleted
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from core import faults
+from core.container import bundle, specgen
+from core.container.config import CreateRequest, parse_signal
+from core.container.files import Graveyard
+from core.container.merge import command_line, merge_image_config
+from core.container.mounts import collect, prepare_sources
+from core.container.naming import new_id, random_name
+from core.container.seccomp_cache import SeccompCache
+from core.container.status import Container, Status
+from core.container.store import ContainerStore
+from core.container.streams import PendingAttach, PendingStreams
+from core.container.supervisor import Supervisor, event_attributes
+from core.container.waiting import WaitHandle, Waiters
+from core.errors import Conflict, DockyardError, InvalidArgument, NotModified, StartFailed, Unavailable
+from core.events import EventBus
+from core.image.snapshots import Snapshotter
+from core.image.store import ImageStore
+from core.runtime.client import Runtime, Task
+
+log = logging.getLogger("dockyard.containers")
+
+STOP_TIMEOUT = 10
+KILL_DEADLINE = 30.0
+NETWORK_WARNING = "the network is none: bridge networks are not part of this version of Dockyard"
+
+
+class ContainerService:
+    """What can be done to containers. ``ref`` is a name, an id, or the unambiguous beginning of an id."""
+
+    def __init__(
+        self,
+        root: str,
+        store: ContainerStore,
+        images: ImageStore,
+        snapshots: Snapshotter,
+        runtime: Runtime,
+        supervisor: Supervisor,
+        waiters: Waiters,
+        events: EventBus,
+        graveyard: Graveyard,
+    ) -> None:
+        self.store = store
+        self._root = root
+        self._images = images
+        self._snapshots = snapshots
+        self._runtime = runtime
+        self._supervisor = supervisor
+        self._waiters = waiters
+        self._events = events
+        self._graveyard = graveyard
+        self._seccomp = SeccompCache(os.path.join(root, "cache", "seccomp"))
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._pending = PendingStreams()
+        supervisor.on_ended = self._ended
+
+    # --- reading -----------------------------------------------------------------------------------
+
+    def get(self, ref: str) -> Container:
+        """The record. Raises NotFound, or InvalidArgument for an ambiguous beginning."""
+        return self.store.get(ref)
+
+    def log_folder(self, container: Container) -> str:
+        """Where its output is kept."""
+        return os.path.join(self._root, "containers", container.id, "log")
+
+    def run_dir(self, container: Container) -> str:
+        """Its folder in the run directory."""
+        return self._runtime.run_dir(container.short)
+
+    def wait_handle(self, ref: str, condition: str = "") -> WaitHandle:
+        """Begin to wait; the handle's ``result`` gives the exit status."""
+        return self._waiters.add(self.store.get(ref), condition)
+
+    # --- create ------------------------------------------------------------------------------------
+
+    async def create(self, request: CreateRequest) -> tuple[Container, list[str]]:
+        """Make a container from a checked request. Returns it and warnings for the person."""
+        image = self._images.get(request.config["Image"])
+        faults.point("create", 1)
+        if request.name:
+            self.store.check_name(request.name)
+        _check_platform(request.platform, image)
+        config = merge_image_config(request.config, image.config.get("config") or {})
+        warnings = [*request.warnings, *_create_warnings(request, image)]
+        mounts = collect(request.host_config)
+        prepare_sources(mounts, create=False)
+        container = Container(
+            id=new_id(),
+            name=request.name or random_name({c.name for c in self.store.all()}),
+            created=time.time_ns(),
+            image=request.config["Image"],
+            image_id=image.id,
+            args=tuple(command_line(config)),
+            config=config,
+            host_config=request.host_config,
+        )
+        specgen.seccomp_profile(container.host_config)
+        if container.host_config["NetworkMode"].startswith("container:"):
+            self.store.get(container.host_config["NetworkMode"].partition(":")[2])
+        self._snapshots.prepare(container.id, image)
+        faults.point("create", 2)
+        try:
+            self.store.insert(container)
+        except BaseException:
+            await self._snapshots.remove(container.id)
+            raise
+        faults.point("create", 3)
+        self._events.publish("container", "create", container.id, event_attributes(container))
+        return container, warnings
+
+    # --- start -------------------------------------------------------------------------------------
+
+    async def start(self, ref: str) -> Container:
+        """Start a container that does not run. NotModified when it does; StartFailed names step and file."""
+        async with self._locked(ref) as container:
+            return await self._start(container)
+
+    async def _start(self, container: Container) -> Container:
+        if container.status is Status.RUNNING:
+            raise NotModified(f"container {container.name} is already running")
+        if container.status is Status.REMOVING:
+            raise Conflict(f"container {container.name} is being removed")
+        before = container.status
+        self.store.update(container.id, status=Status.STARTING)
+        try:
+            async with AsyncExitStack() as undo:
+                task = await self._bring_up(container, undo)
+                undo.pop_all()
+        except BaseException as error:
+            self._start_failed(container, before, error)
+            raise
+        faults.point("start", 5)
+        running = self._supervisor.started(container.id, task)
+        faults.point("start", 6)
+        return running
+
+    async def _bring_up(self, container: Container, undo: AsyncExitStack) -> Task:
+        """Bundle, monitor, attached clients, program; what was made is undone through ``undo`` on failure."""
+        faults.point("start", 1)
+        self._write_bundle(container)
+        undo.callback(self._graveyard.bury, self.run_dir(container))
+        faults.point("start", 2)
+        task = await self._runtime.spawn(self.run_dir(container))
+        undo.push_async_callback(task.close)
+        faults.point("start", 3)
+        for attach in self._pending.take(container.id):
+            await self._attach_task(task, attach)
+        faults.point("start", 4)
+        await task.start()
+        return task
+
+    def _write_bundle(self, container: Container) -> None:
+        host = container.host_config
+        prepare_sources(collect(host), create=True)
+        name = bundle.hostname(container)
+        network = host["NetworkMode"]
+        around = specgen.Surroundings(
+            run_dir=self.run_dir(container),
+            log_folder=self.log_folder(container),
+            rootfs=self._snapshots.mounts(container.id),
+            scratch_size=self._snapshots.scratch_size(container.id),
+            cgroup=self._runtime.placement_json(),
+            cgroups_path=self._runtime.cgroups_path(container.id),
+            seccomp=self._seccomp.path(specgen.seccomp_profile(host)),
+            network_path=self._network_path(network.partition(":")[2]) if network.startswith("container:") else "",
+            hostname=name,
+        )
+        os.makedirs(around.log_folder, mode=0o700, exist_ok=True)
+        spec = specgen.make_spec(container, around)
+        monitor = specgen.make_monitor_config(container, around)
+        bundle.write(around.run_dir, spec, monitor, bundle.etc_files(container, name))
+
+    def _network_path(self, ref: str) -> str:
+        other = self.store.get(ref)
+        if other.status is not Status.RUNNING:
+            raise Conflict(f"cannot join the network of container {other.name}: it is not running", hint="start it first")
+        return f"/proc/{other.pid}/ns/net"
+
+    def _start_failed(self, container: Container, before: Status, error: BaseException) -> None:
+        """Back to the state before, with the reason in the record."""
+        current = self.store.find(container.id)
+        if current is None or current.status is not Status.STARTING:
+            return
+        changes: dict[str, Any] = {"status": before, "error": "start was cancelled", "error_kind": "internal"}
+        if isinstance(error, DockyardError):
+            changes |= {"error": str(error), "error_kind": error.kind}
+        elif isinstance(error, Exception):
+            changes["error"] = f"{type(error).__name__}: {error}"
+        changes["exit_code"] = 128
+        if isinstance(error, StartFailed):
+            changes |= {"error_step": error.step, "error_path": error.path, "exit_code": error.exit_code}
+        failed = self.store.update(container.id, **changes)
+        self._pending.drop(container.id)
+        self._waiters.ended(failed, failed.error)
+        if failed.auto_remove:
+            self._supervisor.spawn(self._auto_remove(failed.id), f"remove {failed.name}")
+
+    # --- stop, kill, restart -----------------------------------------------------------------------
+
+    async def stop(self, ref: str, timeout: int | None = None, signal_name: str = "") -> Container:
+        """Ask it to end, and kill it after ``timeout`` seconds (its own StopTimeout, else 10; -1: never)."""
+        async with self._locked(ref) as container:
+            if container.status is not Status.RUNNING:
+                raise NotModified(f"container {container.name} is not running")
+            return await self._stop(container, timeout, signal_name, "stop")
+
+    async def _stop(self, container: Container, timeout: int | None, signal_name: str, verb: str) -> Container:
+        number = parse_signal(signal_name) if signal_name else specgen.stop_signal(container)
+        if timeout is None:
+            own = container.config.get("StopTimeout")
+            timeout = STOP_TIMEOUT if own is None else own
+        self.store.update(container.id, stopped_by=verb)
+        faults.point("stop", 1)
+        handle = self._waiters.add(container, "next-exit")
+        await self._signal(container, number)
+        faults.point("stop", 2)
+        try:
+            async with asyncio.timeout(None if timeout < 0 else timeout):
+                await handle.result()
+        except TimeoutError:
+            await self._kill_and_wait(container, handle)
+        faults.point("stop", 3)
+        self._events.publish("container", "stop", container.id, event_attributes(container))
+        return self.store.find(container.id) or container
+
+    async def _kill_and_wait(self, container: Container, handle: WaitHandle) -> None:
+        await self._signal(container, signal.SIGKILL, everything=True)
+        try:
+            async with asyncio.timeout(KILL_DEADLINE):
+                await handle.result()
+        except TimeoutError:
+            raise Unavailable(
+                f"container {container.name} did not end within {KILL_DEADLINE:.0f} s of SIGKILL",
+                hint="a process in it may wait for a device or a network file system",
+            ) from None
+
+    async def _signal(self, container: Container, number: int, *, everything: bool = False) -> None:
+        current = self.store.find(container.id)
+        if current is None or current.status is not Status.RUNNING:
+            return
+        self._events.publish("container", "kill", container.id, event_attributes(container) | {"signal": str(int(number))})
+        await self._supervisor.signal(current, number, everything=everything)
+
+    async def kill(self, ref: str, signal_name: str = "KILL") -> None:
+        """Send one signal to pid 1. Conflict when it does not run."""
+        number = parse_signal(signal_name or "KILL")
+        container = self.store.get(ref)
+        if container.status is not Status.RUNNING:
+            raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
+        if number == signal.SIGKILL:
+            self.store.update(container.id, stopped_by="kill")
+        await self._signal(container, number)
+
+    async def restart(self, ref: str, timeout: int | None = None, signal_name: str = "") -> Container:
+        """Stop it when it runs, and start it."""
+        async with self._locked(ref) as container:
+            if container.status is Status.RUNNING:
+                container = await self._stop(container, timeout, signal_name, "restart")
+            running = await self._start(container)
+            self._events.publish("container", "restart", container.id, event_attributes(container))
+            return running
+
+    # --- remove ------------------------------------------------------------------------------------
+
+    async def remove(self, ref: str, *, force: bool = False) -> None:
+        """Remove a container; with ``force`` a running one is killed first, else that is a Conflict."""
+        async with self._locked(ref) as container:
+            if container.status is Status.RUNNING:
+                if not force:
+                    raise Conflict(
+                        f'cannot remove container "/{container.name}": container is running: '
+                        "stop the container before removing or force remove"
+                    )
+                self.store.update(container.id, stopped_by="remove")
+                await self._kill_and_wait(container, self._waiters.add(container, "next-exit"))
+                if self.store.find(container.id) is None:
+                    return
+            await self._remove(container.id)
+
+    async def _remove(self, container_id: str) -> None:
+        container = self.store.update(container_id, status=Status.REMOVING)
+        faults.point("remove", 1)
+        await self._snapshots.remove(container_id)
+        faults.point("remove", 2)
+        self._graveyard.bury(os.path.join(self._root, "containers", container_id))
+        self._graveyard.bury(self.run_dir(container))
+        faults.point("remove", 3)
+        self._pending.drop(container_id)
+        self.store.delete(container_id)
+        faults.point("remove", 4)
+        self._events.publish("container", "destroy", container_id, event_attributes(container))
+        self._waiters.removed(container)
+        self._locks.pop(container_id, None)
+
+    def _ended(self, container: Container) -> None:
+        if container.auto_remove:
+            self._supervisor.spawn(self._auto_remove(container.id), f"remove {container.name}")
+
+    async def _auto_remove(self, container_id: str) -> None:
+        if self.store.find(container_id) is None:
+            return
+        async with self._locked(container_id) as container:
+            if container.status in (Status.EXITED, Status.CREATED):
+                await self._remove(container_id)
+
+    async def finish_removals(self) -> None:
+        """At the daemon's start: end the removals that its predecessor began, and those it did not get to."""
+        for container in self.store.all():
+            if container.status is Status.REMOVING:
+                self._finish_removal(container)
+                await self._snapshots.remove(container.id)
+                self.store.delete(container.id)
+            elif container.auto_remove and container.status is Status.EXITED:
+                await self._remove(container.id)
+            elif container.auto_remove and container.status is Status.CREATED and container.error:
+                await self._remove(container.id)
+
+    def _finish_removal(self, container: Container) -> None:
+        self._graveyard.bury(os.path.join(self._root, "containers", container.id))
+        self._graveyard.bury(self.run_dir(container))
+
+    # --- streams -----------------------------------------------------------------------------------
+
+    async def attach(self, ref: str, sock: socket.socket, **wanted: Any) -> None:
+        """Hand a client's stream socket to the container; see :class:`~core.container.streams.PendingAttach`.
+
+        A container that does not run yet gets it at its next start, before its program's first byte.
+        """
+        container = self.store.get(ref)
+        attach = PendingAttach(sock, **wanted)
+        if container.status is Status.RUNNING:
+            await self._attach_task(self._supervisor.task(container), attach)
+        else:
+            self._pending.add(container.id, attach)
+        self._events.publish("container", "attach", container.id, event_attributes(container))
+
+    async def _attach_task(self, task: Task, attach: PendingAttach) -> None:
+        await task.attach(
+            attach.sock,
+            stdin=attach.stdin,
+            stdout=attach.stdout,
+            stderr=attach.stderr,
+            detach_keys=attach.detach_keys,
+            preread=attach.preread,
+        )
+
+    async def resize(self, ref: str, rows: int, columns: int) -> None:
+        """The client's terminal has a new size."""
+        container = self.store.get(ref)
+        if container.status is not Status.RUNNING:
+            raise Conflict(f"container {container.id} is not running")
+        if not (0 < rows <= 0xFFFF and 0 < columns <= 0xFFFF):
+            raise InvalidArgument(f"terminal size {rows}×{columns} is out of range")
+        await self._supervisor.task(container).resize(rows, columns)
+        self._events.publish(
+            "container", "resize", container.id, event_attributes(container) | {"height": str(rows), "width": str(columns)}
+        )
+
+    # --- helpers -----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _locked(self, ref: str) -> AsyncIterator[Container]:
+        """The container, with its lock held; NotFound when it was removed while we waited for the lock."""
+        container = self.store.get(ref)
+        lock = self._locks.setdefault(container.id, asyncio.Lock())
+        async with lock:
+            yield self.store.get(container.id)
+
+
+def _create_warnings(request: CreateRequest, image: Any) -> list[str]:
+    warnings = []
+    if request.host_config["NetworkMode"] in ("default", "bridge"):
+        warnings.append(NETWORK_WARNING)
+    volumes = (image.config.get("config") or {}).get("Volumes") or {}
+    if volumes:
+        warnings.append(f"the image's volumes ({', '.join(volumes)}) are kept in the container's own layer")
+    return warnings
+
+
+def _check_platform(platform: str, image: Any) -> None:
+    """Refuse an image for another processor, naming both."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    if platform:
+        wanted = platform.split("/")[1] if "/" in platform else platform
+        if wanted != image.architecture:
+            raise InvalidArgument(f"image {image.id[7:19]} is for linux/{image.architecture}, not for the platform asked for ({platform})")
+    if image.architecture and image.architecture != machine:
+        raise InvalidArgument(
+            f"the image is for linux/{image.architecture}, this machine is linux/{machine}",
+            hint="bring in an image that was built for this machine",
+        )
