@@ -2,11 +2,11 @@
 
 ``engine``        a running daemon, shared by the run; every container is removed after each test
 ``own_engine``    a fresh daemon for one test, to be killed, restarted or filled
-``make_engine``   a factory: ``make_engine(serve_args=(), env={}, start=True)`` → ``Engine``, closed after the test
+``make_engine``   ``make_engine(serve_args=(), env={}, start=True)`` → ``Engine``, closed after the test
 ``busybox``       the reference of a busybox image in ``engine``
 ``debian_tar``    the path of a minimal Debian root file system (tar)
-``pty_of``        a factory: ``pty_of("run", "-it", …, rows=24, cols=80, engine=None)`` → ``Pty`` on ``engine``
-``tmux_of``       a factory: ``tmux_of(*args, rows=40, cols=120, engine=None)`` → ``Tmux`` with the command line in it
+``pty_of``        ``pty_of("run", "-it", …, rows=24, cols=80, engine=None)`` → the command line on a ``Pty``
+``tmux_of``       ``tmux_of(*args, rows=40, cols=120, engine=None)`` → the command line in a ``Tmux``
 ``short_folder``  an empty folder with a short path, removed after the test (sockets)
 
 Tests that use them are marked ``root`` and ``e2e`` by that. At the end of the run everything must be gone:

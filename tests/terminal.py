@@ -1,12 +1,14 @@
 """Terminals for the tests.
 
 ``Pty(argv, env=…, rows=24, cols=80)``: a process on a pseudo-terminal of the given size from its first byte.
-    ``expect(text)`` waits for text (or a compiled pattern) in what follows the last match, ``send(b"…")`` types,
-    ``resize(rows, cols)``, ``wait()`` gives the exit code, ``output`` is everything so far. A context manager.
+    ``expect(text)`` waits for text (or a compiled pattern) after the last match, ``send(b"…")`` types,
+    ``resize(rows, cols)``, ``wait()`` gives the exit code, ``output`` and ``text`` are everything so far.
 
 ``Tmux(folder, argv, env=…, rows=…, cols=…)``: a program in a tmux server of its own.
     ``keys("Down", "Enter")``, ``type("text")``, ``screen()``, ``wait_for(text)``, ``resize(rows, cols)``,
-    ``alive()``. A context manager; the server ends with it.
+    ``alive()``, ``exit_code()``.
+
+Both are context managers: what they started ends with them.
 """
 
 from __future__ import annotations
