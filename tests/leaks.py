@@ -1,7 +1,7 @@
 """What a run left behind on the machine: processes, mounts, network, cgroups, folders.
 
-``snapshot()`` before, ``leftovers(base, before)`` after: a list of sentences, empty when clean. ``base`` is the
-folder that all of the run's engines live below. What other programs do on the machine meanwhile is not
+``snapshot()`` before, ``leftovers(base, before)`` after: a list of sentences, empty when clean. ``base`` is
+the folder that all of the run's engines live below. What other programs do on the machine meanwhile is not
 counted: processes and mounts count when they point into ``base``, cgroups when they are new and nobody else's
 process is in them.
 """

@@ -1,4 +1,4 @@
-"""The architecture, held over syntax trees: who may import whom, what the zygote may load, how long things get."""
+"""The architecture, held over syntax trees: who imports whom, what the zygote loads, how long things get."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ MAP: dict[str, set[str]] = {
         "core.runtime.protocol",
         "core.runtime.logs",
         "core.linux.cgroups",
+        # Pure tables and readers: names of capabilities, the default seccomp profile, a process's start time.
         "core.linux.inotify",
+        "core.linux.privileges",
+        "core.linux.process",
+        "core.linux.seccomp",
         *COMMON,
     },
     "core.build": {"core.build", "core.container", "core.image", "core.network", *COMMON},
@@ -68,8 +72,8 @@ MAP: dict[str, set[str]] = {
 
 #: What the zygote, the monitors and init may load of the standard library.
 LIGHT = set(
-    "__future__ os sys socket struct select signal json errno stat fcntl termios time ctypes mmap typing enum gc "
-    "traceback array collections.abc".split()
+    "__future__ os sys socket struct select signal json errno stat fcntl termios time ctypes mmap typing "
+    "enum gc traceback array collections.abc".split()
 )
 ZYGOTE = "core.runtime.zygote"
 ZYGOTE_PARTS = {"core.linux", "core.oci", "core.errors", "core.faults", "core.runtime"}
@@ -79,12 +83,13 @@ HEAVY = set(
 )
 #: Each of these costs the fast path more than it may take.
 SLOW = set(
-    "argparse json asyncio http email urllib ssl subprocess re pathlib dataclasses logging inspect typing".split()
+    "argparse json asyncio http email urllib ssl subprocess re pathlib dataclasses logging inspect "
+    "typing".split()
 )
 
 
 class Import(NamedTuple):
-    """``module`` is what is imported; ``deferred`` when inside a function, ``typing_only`` under TYPE_CHECKING."""
+    """``module`` is imported; ``deferred`` when inside a function, ``typing_only`` under TYPE_CHECKING."""
 
     module: str
     line: int
@@ -251,7 +256,8 @@ def test_the_zygote_loads_nothing_late() -> None:
 
 def loaded_by(statement: str) -> set[str]:
     """The modules in a fresh interpreter, without site, after ``statement``."""
-    code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); {statement}; sys.stdout.write(' '.join(sys.modules))"
+    path = f"sys.path.insert(0, {str(CHECKOUT)!r})"
+    code = f"import sys; {path}; {statement}; sys.stdout.write(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
