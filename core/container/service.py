@@ -91,6 +91,10 @@ class ContainerService:
         """Its folder in the run directory."""
         return self._runtime.run_dir(container.short)
 
+    def seccomp_path(self, host: dict[str, Any]) -> str:
+        """The compiled filter for a HostConfig."""
+        return self._seccomp.path(specgen.seccomp_profile(host))
+
     def wait_handle(self, ref: str, condition: str = "") -> WaitHandle:
         """Begin to wait; the handle's ``result`` gives the exit status."""
         return self._waiters.add(self.store.get(ref), condition)
@@ -185,7 +189,7 @@ class ContainerService:
             scratch_size=self._snapshots.scratch_size(container.id),
             cgroup=self._runtime.placement_json(),
             cgroups_path=self._runtime.cgroups_path(container.id),
-            seccomp=self._seccomp.path(specgen.seccomp_profile(host)),
+            seccomp=self.seccomp_path(host),
             network_path=self._network_path(network.partition(":")[2]) if network.startswith("container:") else "",
             hostname=name,
         )

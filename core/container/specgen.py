@@ -35,6 +35,8 @@ READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 #: Character devices every container may use: null zero full random urandom tty console ptmx, and its ptys.
 _DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, -1))
 
+#: ctrl-p ctrl-q
+DETACH_KEYS = b"\x10\x11"
 DEFAULT_SHM = 64 << 20
 DEFAULT_LOG_SIZE = 10_000_000
 DEFAULT_LOG_FILES = 10

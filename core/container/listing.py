@@ -1,0 +1,104 @@
+"""Which containers a list shows: Docker's filters, limit and order."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from core.container.inspect import docker_status, summary
+from core.container.mounts import collect
+from core.container.status import Container, Status
+from core.container.store import ContainerStore
+from core.errors import InvalidArgument, NotFound, Unsupported
+
+_STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_KNOWN = ("ancestor", "before", "since", "exited", "id", "label", "name", "network", "status", "volume")
+_NOT_YET = ("expose", "publish", "health", "is-task", "isolation")
+
+
+def list_containers(
+    store: ContainerStore, *, all: bool, limit: int, filters: Mapping[str, Iterable[str]]
+) -> list[dict[str, Any]]:
+    """The items of ``GET /containers/json``, newest first."""
+    wanted = {key: list(values) for key, values in filters.items()}
+    _check(wanted)
+    found = store.all()
+    show_all = all or limit > 0 or bool({"status", "exited"} & set(wanted))
+    if not show_all:
+        found = [c for c in found if c.status is Status.RUNNING]
+    for key in ("before", "since"):
+        if key in wanted:
+            edge = _edge(store, wanted[key][0])
+            found = [c for c in found if (c.created < edge if key == "before" else c.created > edge)]
+    found = [c for c in found if _matches(c, wanted)]
+    if limit > 0:
+        found = found[:limit]
+    now = time.time_ns()
+    return [summary(container, now) for container in found]
+
+
+def _check(wanted: dict[str, list[str]]) -> None:
+    for key, values in wanted.items():
+        if key in _NOT_YET:
+            raise Unsupported(f"filter '{key}' is not supported by this version of Dockyard")
+        if key not in _KNOWN:
+            raise InvalidArgument(f"invalid filter '{key}'")
+        for value in values:
+            if key == "status" and value not in _STATES:
+                raise InvalidArgument(f"invalid filter 'status={value}'", hint=", ".join(_STATES))
+            if key == "exited" and not value.lstrip("-").isdecimal():
+                raise InvalidArgument(f"invalid filter 'exited={value}'", hint="an exit code is a number")
+            if key == "name":
+                try:
+                    re.compile(value)
+                except re.error as error:
+                    raise InvalidArgument(f"invalid filter 'name={value}': {error}") from error
+
+
+def _edge(store: ContainerStore, ref: str) -> int:
+    try:
+        return store.get(ref).created
+    except NotFound:
+        raise NotFound(f"No such container: {ref}", hint="before= and since= need an existing container") from None
+
+
+def _matches(container: Container, wanted: dict[str, list[str]]) -> bool:
+    return all(_one(container, key, values) for key, values in wanted.items() if values)
+
+
+def _one(container: Container, key: str, values: list[str]) -> bool:
+    if key == "id":
+        return any(container.id.startswith(value) for value in values)
+    if key == "name":
+        return any(re.search(value, name) for value in values for name in (container.name, "/" + container.name))
+    if key == "label":
+        return all(_has_label(container.labels, value) for value in values)
+    if key == "status":
+        return docker_status(container) in values
+    if key == "exited":
+        return container.status is Status.EXITED and str(container.exit_code) in values
+    if key == "ancestor":
+        return any(_is_ancestor(container, value) for value in values)
+    if key == "network":
+        return container.host_config["NetworkMode"] in values
+    if key == "volume":
+        return any(
+            value in (mount.target, getattr(mount, "source", None))
+            for mount in collect(container.host_config)
+            for value in map(os.path.normpath, values)
+        )
+    return True
+
+
+def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def _is_ancestor(container: Container, ref: str) -> bool:
+    bare = ref.removeprefix("sha256:")
+    names = {container.image, container.image.removesuffix(":latest"), container.image + ":latest"}
+    return ref in names or (len(bare) >= 4 and container.image_id.removeprefix("sha256:").startswith(bare))

@@ -1,0 +1,253 @@
+"""The composition root: configuration in, services out. Only ``__main__`` and the API's server import it.
+
+An engine is one root folder, one run folder, one socket. Entering it takes the lock on the root folder, opens the
+database, starts the zygote, and brings the records in line with what is there; leaving it lets go of everything and
+ends no container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import logging
+import os
+import platform
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from core.container.execs import ExecService
+from core.container.files import Graveyard
+from core.container.inspect import rfc3339
+from core.container.service import ContainerService
+from core.container.specgen import seccomp_profile
+from core.container.status import Status
+from core.container.store import ContainerStore
+from core.container.supervisor import Supervisor
+from core.container.waiting import Waiters
+from core.db import Database
+from core.errors import Conflict, Forbidden
+from core.events import EventBus
+from core.image.snapshots import Snapshotter
+from core.image.store import ImageStore
+from core.linux import cgroups
+from core.linux.process import kernel_features
+from core.runtime.client import Runtime
+
+log = logging.getLogger("dockyard.engine")
+
+VERSION = "0.1.0"
+API_VERSION = "1.51"
+MIN_API_VERSION = "1.24"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Where an engine keeps its things. ``name`` tells engines on one machine apart (cgroups, systemd scope)."""
+
+    root: str = "/var/lib/dockyard"
+    run: str = "/run/dockyard"
+    socket: str = ""
+
+    @property
+    def socket_path(self) -> str:
+        """The API's socket."""
+        return self.socket or os.path.join(self.run, "dockyard.sock")
+
+    @property
+    def name(self) -> str:
+        """``main`` for the default root folder, else eight digits that stand for it."""
+        if os.path.realpath(self.root) == "/var/lib/dockyard":
+            return "main"
+        return hashlib.sha256(os.path.realpath(self.root).encode()).hexdigest()[:8]
+
+
+@dataclass
+class Engine:
+    """All services of one engine. Use as ``async with Engine(configuration) as engine``."""
+
+    configuration: Configuration
+    placement: cgroups.Placement
+    events: EventBus = field(default_factory=EventBus)
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._started_at = time.time_ns()
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Engine:
+        root, run = self.configuration.root, self.configuration.run
+        self.lock = take_lock(root)
+        self.db = Database(os.path.join(root, "dockyard.db"))
+        self.graveyard = Graveyard(os.path.join(root, "tmp"))
+        self.graveyard.sweep()
+        self.runtime = Runtime(root, run, self.placement)
+        await self.runtime.start()
+        self.images = ImageStore(self.db, root, run, self.events.publish)
+        self.snapshots = Snapshotter(self.db, root, self.images)
+        self.waiters = Waiters()
+        self.store = ContainerStore(self.db)
+        self.supervisor = Supervisor(self.store, self.events, self.waiters, self.runtime)
+        await self._group.__aenter__()
+        self.supervisor.use(self._group)
+        self.containers = ContainerService(
+            root, self.store, self.images, self.snapshots, self.runtime, self.supervisor, self.waiters, self.events,
+            self.graveyard,
+        )  # fmt: skip
+        self.execs = ExecService(self.store, self.supervisor, self.events, self.containers.seccomp_path)
+        self.images.in_use = self._users_of_image
+        await self._recover()
+        self.warnings += [f"{f.name}: {f.cost}" for f in kernel_features() if not f.present]
+        return self
+
+    async def _recover(self) -> None:
+        await self.supervisor.recover()
+        await self.containers.finish_removals()
+        await self.snapshots.sweep({container.id for container in self.store.all()})
+        await self.images.sweep()
+        self._sweep_run_dir()
+
+    def _sweep_run_dir(self) -> None:
+        """Folders of containers that no longer exist (a daemon died in the middle of a removal)."""
+        folder = os.path.join(self.configuration.run, "c")
+        alive = {container.short for container in self.store.all()}
+        for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+            if entry.name not in alive:
+                self.graveyard.bury(entry.path)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.events.close()
+        self.waiters.close()
+        await self.supervisor.close()
+        await self._group.__aexit__(None, None, None)
+        await self.runtime.close()
+        await self.graveyard.settle()
+        self.db.close()
+        os.close(self.lock)
+
+    def _users_of_image(self, image_id: str) -> list[tuple[str, bool]]:
+        return [(c.id, c.status.is_alive) for c in self.store.all() if c.image_id == image_id]
+
+    # --- what it is --------------------------------------------------------------------------------
+
+    def version(self) -> dict[str, Any]:
+        """The answer of ``GET /version``."""
+        uname = os.uname()
+        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(uname.machine, uname.machine)
+        details = {
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": MIN_API_VERSION,
+            "Arch": machine,
+            "KernelVersion": uname.release,
+            "Os": "linux",
+            "PythonVersion": platform.python_version(),
+        }
+        return {
+            "Platform": {"Name": "Dockyard"},
+            "Components": [{"Name": "Engine", "Version": VERSION, "Details": details}],
+            "Version": VERSION,
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": MIN_API_VERSION,
+            "GitCommit": "",
+            "GoVersion": f"python{platform.python_version()}",
+            "Os": "linux",
+            "Arch": machine,
+            "KernelVersion": uname.release,
+            "BuildTime": rfc3339(0),
+        }
+
+    def info(self) -> dict[str, Any]:
+        """The answer of ``GET /info``."""
+        uname = os.uname()
+        hierarchy = cgroups.detect()
+        rows = self.store.all()
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return {
+            "ID": self.configuration.name,
+            "Containers": len(rows),
+            "ContainersRunning": sum(c.status is Status.RUNNING for c in rows),
+            "ContainersPaused": 0,
+            "ContainersStopped": sum(c.status is not Status.RUNNING for c in rows),
+            "Images": self.images.count(),
+            "Driver": "overlay2",
+            "DriverStatus": [["Backing Filesystem", "overlay"], ["Snapshotter", "dockyard"]],
+            "Plugins": {"Volume": [], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file", "local", "none"]},
+            "MemoryLimit": "memory" in hierarchy.controllers,
+            "SwapLimit": "memory" in hierarchy.controllers,
+            "CpuCfsPeriod": "cpu" in hierarchy.controllers,
+            "CpuCfsQuota": "cpu" in hierarchy.controllers,
+            "CPUShares": "cpu" in hierarchy.controllers,
+            "CPUSet": "cpuset" in hierarchy.controllers,
+            "PidsLimit": "pids" in hierarchy.controllers,
+            "OomKillDisable": False,
+            "IPv4Forwarding": _read("/proc/sys/net/ipv4/ip_forward") == "1",
+            "Debug": False,
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": 1,
+            "SystemTime": rfc3339(time.time_ns()),
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "systemd" if self.placement.scope else "cgroupfs",
+            "CgroupVersion": str(hierarchy.version),
+            "NEventsListener": 0,
+            "KernelVersion": uname.release,
+            "OperatingSystem": _os_name(),
+            "OSVersion": "",
+            "OSType": "linux",
+            "Architecture": uname.machine,
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": {"InsecureRegistryCIDRs": [], "IndexConfigs": {}, "Mirrors": []},
+            "NCPU": os.cpu_count() or 1,
+            "MemTotal": memory,
+            "GenericResources": None,
+            "DockerRootDir": self.configuration.root,
+            "Name": uname.nodename,
+            "Labels": [],
+            "ExperimentalBuild": False,
+            "ServerVersion": VERSION,
+            "Runtimes": {"dockyard": {"path": "dockyard"}},
+            "DefaultRuntime": "dockyard",
+            "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "", "RemoteManagers": None},
+            "LiveRestoreEnabled": True,
+            "Isolation": "",
+            "InitBinary": "dockyard",
+            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+            "Warnings": list(self.warnings),
+        }
+
+
+def take_lock(root: str) -> int:
+    """Lock the root folder for this process. Returns the open file; Conflict when another engine holds it."""
+    try:
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        fd = os.open(os.path.join(root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        raise Forbidden(f"cannot use {root}: {error.strerror}", hint="run the engine as root") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(fd, 32, 0).decode().strip()
+        os.close(fd)
+        raise Conflict(f"another engine (pid {holder or 'unknown'}) uses {root}", hint="stop it, or choose another --root") from error
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    return fd
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _os_name() -> str:
+    for line in _read("/etc/os-release").splitlines():
+        key, _, value = line.partition("=")
+        if key == "PRETTY_NAME":
+            return value.strip('"')
+    return "Linux"
