@@ -1,0 +1,85 @@
+"""Rows come back as they went in; names are unique; only legal transitions are stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.container.status import Container, Status
+from core.container.store import ContainerStore
+from core.db import Database
+from core.errors import Conflict, InvalidArgument, NotFound
+from tests.container.records import make_container
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "db"
+
+
+def reopened(path: Path) -> ContainerStore:
+    return ContainerStore(Database(path))
+
+
+def test_a_row_survives_the_daemon(path: Path) -> None:
+    box = make_container({"Memory": 64 << 20}, Env=["A=ä"], warnings=("w",))
+    db = Database(path)
+    ContainerStore(db).insert(box)
+    db.close()
+    assert reopened(path).get("box") == box
+
+
+def test_look_up_by_name_id_and_beginning(path: Path) -> None:
+    store = reopened(path)
+    store.insert(make_container(id="aa11" + "0" * 60, name="one"))
+    store.insert(make_container(id="aa22" + "0" * 60, name="two"))
+    assert store.get("/one").name == "one"
+    assert store.get("aa22").name == "two"
+    with pytest.raises(InvalidArgument, match="multiple"):
+        store.get("aa")
+    for missing in ("three", ""):
+        with pytest.raises(NotFound, match="No such container"):
+            store.get(missing)
+
+
+def test_a_name_in_use_names_its_holder(path: Path) -> None:
+    store = reopened(path)
+    box = make_container()
+    store.insert(box)
+    with pytest.raises(Conflict, match=box.id):
+        store.insert(make_container(id="f" * 64))
+    store.delete(box.id)
+    store.insert(make_container(id="f" * 64))
+    assert store.get("box").id == "f" * 64
+
+
+def test_only_legal_transitions(path: Path) -> None:
+    store = reopened(path)
+    box = make_container()
+    store.insert(box)
+    with pytest.raises(Conflict, match="cannot become"):
+        store.update(box.id, status=Status.EXITED)
+    store.update(box.id, status=Status.STARTING)
+    store.update(box.id, status=Status.RUNNING, pid=5)
+    with pytest.raises(Conflict, match="cannot become"):
+        store.update(box.id, status=Status.REMOVING)
+    assert reopened(path).get("box").status is Status.RUNNING
+
+
+def test_every_status_but_the_last_has_a_way_on() -> None:
+    for status in Status:
+        ways = [target for target in Status if status.may_become(target)]
+        assert bool(ways) is (status is not Status.REMOVING)
+
+
+def test_newest_first(path: Path) -> None:
+    store = reopened(path)
+    store.insert(make_container(id="a" * 64, name="old", created=1))
+    store.insert(make_container(id="b" * 64, name="new", created=2))
+    assert [c.name for c in store.all()] == ["new", "old"]
+
+
+def test_the_record_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Container.__setattr__(make_container(), "name", "x")

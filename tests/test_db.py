@@ -1,0 +1,63 @@
+"""The database: migrations, transactions, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.db import Database
+from core.errors import Corrupt
+
+ONE = (1, "CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('x;y');")
+TWO = (2, "ALTER TABLE t ADD COLUMN b TEXT")
+
+
+def test_migrations_run_once_and_in_order(tmp_path: Path) -> None:
+    for _ in range(2):
+        db = Database(tmp_path / "db")
+        db.migrate("part", [ONE])
+        assert [row["a"] for row in db.execute("SELECT a FROM t")] == ["x;y"]
+        db.close()
+    db = Database(tmp_path / "db")
+    db.migrate("part", [ONE, TWO])
+    db.migrate("other", [(1, "CREATE TABLE u (a)")])
+    assert [row["b"] for row in db.execute("SELECT b FROM t")] == [None]
+
+
+def test_a_failed_migration_leaves_nothing(tmp_path: Path) -> None:
+    db = Database(tmp_path / "db")
+    with pytest.raises(Exception, match="syntax"):
+        db.migrate("part", [(1, "CREATE TABLE t (a); SELEKT;")])
+    db.migrate("part", [ONE])
+    assert db.execute("SELECT count(*) AS n FROM t").fetchone()["n"] == 1
+
+
+def test_a_newer_file_is_refused(tmp_path: Path) -> None:
+    db = Database(tmp_path / "db")
+    db.migrate("part", [ONE, TWO])
+    with pytest.raises(Corrupt, match="newer version"):
+        db.migrate("part", [ONE])
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(Corrupt, match="not a database"):
+        Database(tmp_path / "db")
+
+
+def test_transactions_are_all_or_nothing(tmp_path: Path) -> None:
+    db = Database(tmp_path / "db")
+    db.migrate("part", [ONE])
+    with pytest.raises(ZeroDivisionError), db.transaction():
+        db.execute("DELETE FROM t")
+        with db.transaction():
+            db.execute("INSERT INTO t VALUES ('inner')")
+        raise ZeroDivisionError
+    assert [row["a"] for row in db.execute("SELECT a FROM t")] == ["x;y"]
+
+
+def test_foreign_keys_are_on(tmp_path: Path) -> None:
+    db = Database(tmp_path / "db")
+    assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
+    assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
