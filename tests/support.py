@@ -36,7 +36,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
 
 from tests import images
 
@@ -64,15 +64,18 @@ def wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str = ""
         time.sleep(_INTERVAL)
 
 
+@overload
 async def wait_until_async(
-    predicate: Callable[[], T | Awaitable[T]], timeout: float = 10.0, what: str = ""
-) -> T:
+    predicate: Callable[[], Awaitable[T]], timeout: float = ..., what: str = ...
+) -> T: ...
+@overload
+async def wait_until_async(predicate: Callable[[], T], timeout: float = ..., what: str = ...) -> T: ...
+async def wait_until_async(predicate: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
     """As :func:`wait_until`, leaving the loop free; ``predicate`` may be a coroutine function."""
     deadline = time.monotonic() + timeout
     while True:
-        value = predicate()
-        if isinstance(value, Awaitable):
-            value = await value
+        answer = predicate()
+        value = await answer if isinstance(answer, Awaitable) else answer
         if value:
             return value
         if time.monotonic() >= deadline:
@@ -145,8 +148,14 @@ class Engine:
     """A daemon with its own folders and socket below one short folder (a socket's path ends at 107 bytes)."""
 
     def __init__(
-        self, base: Path, *, serve_args: Sequence[str] = (), env: dict[str, str] | None = None
+        self,
+        base: Path,
+        *,
+        serve_args: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
+        self.command = list(command)
         self.folder = Path(tempfile.mkdtemp(prefix="e", dir=base))
         self.base = base
         self.root = self.folder / "root"
@@ -176,7 +185,7 @@ class Engine:
         """Start the daemon; with ``ready`` wait until it answers. ``env`` is for this start only."""
         assert self.process is None or self.process.poll() is not None, "the daemon runs already"
         argv = [
-            *COMMAND,
+            *self.command,
             "serve",
             "--root",
             str(self.root),
@@ -282,7 +291,7 @@ class Engine:
         self, *args: str, env: dict[str, str] | None = None, **options: Any
     ) -> subprocess.CompletedProcess[Any]:
         """The command line, to its end; options as in :func:`run_command`."""
-        return run_command([*COMMAND, *args], env={**self.environment(), **(env or {})}, **options)
+        return run_command([*self.command, *args], env={**self.environment(), **(env or {})}, **options)
 
     def docker(
         self, *args: str, env: dict[str, str] | None = None, **options: Any
@@ -294,7 +303,7 @@ class Engine:
         """The command line, left running with pipes; the caller ends it."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            [*COMMAND, *args], env={**self.environment(), **(env or {})}, **{**pipes, **options}
+            [*self.command, *args], env={**self.environment(), **(env or {})}, **{**pipes, **options}
         )
 
     # --- what tests need again and again ---

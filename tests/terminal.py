@@ -115,16 +115,23 @@ class Pty:
     def expect(self, wanted: str | re.Pattern[str], timeout: float = 10.0) -> str:
         """Wait for text after the last match (escape sequences stripped); return what came up to its end."""
         pattern = re.compile(re.escape(wanted)) if isinstance(wanted, str) else wanted
+        text = self.read_until(lambda text: pattern.search(text, self._matched) is not None, timeout, wanted)
+        found = pattern.search(text, self._matched)
+        assert found is not None
+        start, self._matched = self._matched, found.end()
+        return text[start : found.end()]
+
+    def read_until(self, test: Callable[[str], bool], timeout: float = 10.0, what: object = None) -> str:
+        """Read until ``test`` is true of everything so far (escape sequences stripped); that text."""
         deadline = time.monotonic() + timeout
-        while True:
-            text = self.text
-            if found := pattern.search(text, self._matched):
-                start, self._matched = self._matched, found.end()
-                return text[start : found.end()]
+        while not test(text := self.text):
             if self._ended or time.monotonic() >= deadline:
                 why = "the terminal was closed" if self._ended else f"not within {timeout} s"
-                raise AssertionError(f"{wanted!r}: {why}; after the last match: {text[self._matched :]!r}")
+                raise AssertionError(
+                    f"{what or test!r}: {why}; after the last match: {text[self._matched :]!r}"
+                )
             self.read_some(deadline - time.monotonic())
+        return text
 
     def wait(self, timeout: float = 10.0) -> int:
         """The exit code, reading on so that the process never blocks on its output."""
