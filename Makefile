@@ -3,10 +3,10 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-VENV := $(CURDIR)/.venv
+VENV := .venv
 # The suite runs a second time with this Python where the machine has it.
 OTHER := 3.13
-OTHER_VENV := $(CURDIR)/.venv-$(OTHER)
+OTHER_VENV := .venv-$(OTHER)
 PYTEST_ARGS ?=
 
 SOURCES := $(shell find core tui themes -name __pycache__ -prune -o \( -type f -o -type d \) -print 2>/dev/null)
