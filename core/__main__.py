@@ -24,7 +24,9 @@ SOCKET_GROUP = "dockyard"
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line of ``dockyard serve``."""
-    parser = argparse.ArgumentParser(prog="dockyard serve", description="Run an engine in the foreground.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="dockyard serve", description="Run an engine in the foreground.", allow_abbrev=False
+    )
     parser.add_argument("--root", default="/var/lib/dockyard", help="folder of images, containers and the database")
     parser.add_argument("--run", default="/run/dockyard", help="folder of what lives as long as the machine runs")
     parser.add_argument("--socket", default="", help="path of the API's socket (default: RUN/dockyard.sock)")
@@ -37,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a daemon until SIGTERM or SIGINT. Returns the exit code."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(
-        level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
     )
     try:
         if os.geteuid() != 0:

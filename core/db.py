@@ -83,8 +83,7 @@ class Database:
         version: a migration that this version does not know has been applied.
         """
         done = {
-            row["number"]
-            for row in self.execute("SELECT number FROM migrations WHERE component = ?", (component,))
+            row["number"] for row in self.execute("SELECT number FROM migrations WHERE component = ?", (component,))
         }
         unknown = done - {number for number, _ in migrations}
         if unknown:
@@ -108,10 +107,11 @@ class Database:
 def _statements(script: str) -> Iterator[str]:
     """The single statements of ``script``: executescript would commit behind the transaction's back."""
     rest = ""
-    for line in script.splitlines(keepends=True):
-        rest += line
+    for piece in script.split(";"):
+        rest += piece + ";"
         if sqlite3.complete_statement(rest):
-            yield rest
+            if rest.strip(" \n;"):
+                yield rest
             rest = ""
-    if rest.strip():
-        yield rest
+    if rest.strip(" \n;"):
+        raise sqlite3.OperationalError(f"incomplete statement: {rest.strip()[:60]}")

@@ -22,7 +22,6 @@ from core.container.execs import ExecService
 from core.container.files import Graveyard
 from core.container.inspect import rfc3339
 from core.container.service import ContainerService
-from core.container.specgen import seccomp_profile
 from core.container.status import Status
 from core.container.store import ContainerStore
 from core.container.supervisor import Supervisor
@@ -175,7 +174,12 @@ class Engine:
             "Images": self.images.count(),
             "Driver": "overlay2",
             "DriverStatus": [["Backing Filesystem", "overlay"], ["Snapshotter", "dockyard"]],
-            "Plugins": {"Volume": [], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file", "local", "none"]},
+            "Plugins": {
+                "Volume": [],
+                "Network": ["none", "host"],
+                "Authorization": None,
+                "Log": ["json-file", "local", "none"],
+            },
             "MemoryLimit": "memory" in hierarchy.controllers,
             "SwapLimit": "memory" in hierarchy.controllers,
             "CpuCfsPeriod": "cpu" in hierarchy.controllers,
@@ -210,7 +214,14 @@ class Engine:
             "ServerVersion": VERSION,
             "Runtimes": {"dockyard": {"path": "dockyard"}},
             "DefaultRuntime": "dockyard",
-            "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "", "RemoteManagers": None},
+            "Swarm": {
+                "NodeID": "",
+                "NodeAddr": "",
+                "LocalNodeState": "inactive",
+                "ControlAvailable": False,
+                "Error": "",
+                "RemoteManagers": None,
+            },
             "LiveRestoreEnabled": True,
             "Isolation": "",
             "InitBinary": "dockyard",
@@ -231,7 +242,10 @@ def take_lock(root: str) -> int:
     except OSError as error:
         holder = os.pread(fd, 32, 0).decode().strip()
         os.close(fd)
-        raise Conflict(f"another engine (pid {holder or 'unknown'}) uses {root}", hint="stop it, or choose another --root") from error
+        raise Conflict(
+            f"another engine (pid {holder or 'unknown'}) uses {root}",
+            hint="stop it, or choose another --root",
+        ) from error
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd

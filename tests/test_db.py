@@ -49,11 +49,16 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_transactions_are_all_or_nothing(tmp_path: Path) -> None:
     db = Database(tmp_path / "db")
     db.migrate("part", [ONE])
-    with pytest.raises(ZeroDivisionError), db.transaction():
-        db.execute("DELETE FROM t")
+
+    def fail() -> None:
         with db.transaction():
-            db.execute("INSERT INTO t VALUES ('inner')")
-        raise ZeroDivisionError
+            db.execute("DELETE FROM t")
+            with db.transaction():
+                db.execute("INSERT INTO t VALUES ('inner')")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert [row["a"] for row in db.execute("SELECT a FROM t")] == ["x;y"]
 
 

@@ -228,9 +228,7 @@ def parse_create(body: Any, name: str = "", platform: str = "") -> CreateRequest
     if not isinstance(body, dict):
         raise InvalidArgument("the request's body must be a JSON object")
     if name and not NAME.fullmatch(name):
-        raise InvalidArgument(
-            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-        )
+        raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     config = {key: kind(key, body.get(key)) for key, kind in _CONFIG.items()}
     raw = _object("HostConfig", body.get("HostConfig"))
     host = {key: kind(f"HostConfig.{key}", raw.get(key)) for key, kind in _HOST_CONFIG.items()}
@@ -256,7 +254,9 @@ def _check_networking(value: Any, host: dict[str, Any]) -> None:
     endpoints = _object("NetworkingConfig.EndpointsConfig", _object("NetworkingConfig", value).get("EndpointsConfig"))
     for network, settings in endpoints.items():
         if network not in ("default", "bridge", "none", "host", host["NetworkMode"]):
-            raise Unsupported(f"network {network} cannot be used: this version of Dockyard has only none, host and container:NAME")
+            raise Unsupported(
+                f"network {network} cannot be used: this version of Dockyard has only none, host and container:NAME"
+            )
         for key in ("Aliases", "Links", "IPAMConfig", "MacAddress"):
             if _object(f"EndpointsConfig.{network}", settings).get(key):
                 raise Unsupported(f"EndpointsConfig.{network}.{key} is not supported by this version of Dockyard")
@@ -265,7 +265,9 @@ def _check_networking(value: Any, host: dict[str, Any]) -> None:
         return
     kind, _, target = mode.partition(":")
     if kind != "container":
-        raise Unsupported(f"network {mode} cannot be used: this version of Dockyard has only none, host and container:NAME")
+        raise Unsupported(
+            f"network {mode} cannot be used: this version of Dockyard has only none, host and container:NAME"
+        )
     if not target:
         raise InvalidArgument("network container: needs a container's name or id, as in container:web")
 
@@ -275,7 +277,9 @@ def _check_config(config: dict[str, Any]) -> None:
         if not variable.partition("=")[0]:
             raise InvalidArgument(f"invalid environment variable: {_shown(variable)}", hint="write NAME=value")
     if config["Hostname"] and not _HOSTNAME.fullmatch(config["Hostname"]):
-        raise InvalidArgument(f"invalid hostname {config['Hostname']!r}", hint="at most 64 letters, digits, dots, hyphens")
+        raise InvalidArgument(
+            f"invalid hostname {config['Hostname']!r}", hint="at most 64 letters, digits, dots, hyphens"
+        )
     if config["StopSignal"]:
         parse_signal(config["StopSignal"])
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
@@ -358,7 +362,9 @@ def _check_log_config(host: dict[str, Any]) -> None:
             if not value.isdecimal() or not 1 <= int(value) <= 10_000:
                 raise InvalidArgument(f"log option max-file must be a number from 1 to 10000, not {_shown(value)}")
         else:
-            raise Unsupported(f"unknown log opt '{option}' for {kind} log driver", hint="max-size and max-file are known")
+            raise Unsupported(
+                f"unknown log opt '{option}' for {kind} log driver", hint="max-size and max-file are known"
+            )
     host["LogConfig"] = {"Type": kind, "Config": options}
 
 

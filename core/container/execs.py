@@ -66,7 +66,11 @@ def parse_exec(body: Any, detach_keys: Callable[[str], bytes]) -> ExecRequest:
     if isinstance(command, str):
         command = [command]
     for name, value in (("Cmd", command), ("Env", env)):
-        if not isinstance(value, list) or len(value) > MAX_STRINGS or not all(isinstance(v, str) and "\0" not in v for v in value):
+        if (
+            not isinstance(value, list)
+            or len(value) > MAX_STRINGS
+            or not all(isinstance(v, str) and "\0" not in v for v in value)
+        ):
             raise InvalidArgument("No exec command specified" if name == "Cmd" else "Env must be a list of strings")
     if not command:
         raise InvalidArgument("No exec command specified")
@@ -95,7 +99,11 @@ def parse_exec(body: Any, detach_keys: Callable[[str], bytes]) -> ExecRequest:
 
 def console_size(value: Any) -> tuple[int, int]:
     """``[rows, columns]`` checked."""
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(n, int) and 0 <= n <= 0xFFFF for n in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(n, int) and 0 <= n <= 0xFFFF for n in value)
+    ):
         raise InvalidArgument("ConsoleSize must be [height, width]")
     return (value[0], value[1])
 
@@ -103,7 +111,13 @@ def console_size(value: Any) -> tuple[int, int]:
 class ExecService:
     """The execs of all containers."""
 
-    def __init__(self, store: ContainerStore, supervisor: Supervisor, events: EventBus, seccomp: Callable[[dict[str, Any]], str]) -> None:
+    def __init__(
+        self,
+        store: ContainerStore,
+        supervisor: Supervisor,
+        events: EventBus,
+        seccomp: Callable[[dict[str, Any]], str],
+    ) -> None:
         """``seccomp`` gives the path of the compiled filter for a HostConfig."""
         self._store = store
         self._supervisor = supervisor
@@ -234,7 +248,13 @@ class ExecService:
         return container
 
     def _config(
-        self, container: Container, found: Exec, attached: bool, tty: bool | None, size: tuple[int, int], preread: bytes
+        self,
+        container: Container,
+        found: Exec,
+        attached: bool,
+        tty: bool | None,
+        size: tuple[int, int],
+        preread: bytes,
     ) -> protocol.ExecConfig:
         request = found.request
         host = container.host_config
@@ -264,7 +284,9 @@ class ExecService:
     def _publish(self, container: Container, found: Exec, action: str, more: dict[str, str] | None = None) -> None:
         words = " ".join(found.request.command)
         name = action if action == "exec_die" else f"{action}: {words}"
-        self._events.publish("container", name, container.id, event_attributes(container) | {"execID": found.id} | (more or {}))
+        self._events.publish(
+            "container", name, container.id, event_attributes(container) | {"execID": found.id} | (more or {})
+        )
 
     def _forget_old(self) -> None:
         ended = [e.id for e in self._execs.values() if e.seen and not e.running]

@@ -263,9 +263,7 @@ class _Lines(_Chunks):
 
     def flush(self) -> bytes:
         """The lines that never ended."""
-        return super().render(
-            [(stream, 0, self._take(stream)) for stream, held in self._held.items() if held]
-        )
+        return super().render([(stream, 0, self._take(stream)) for stream, held in self._held.items() if held])
 
     def _take(self, stream: int) -> memoryview:
         held, self._held[stream] = self._held[stream], bytearray()

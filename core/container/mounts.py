@@ -102,7 +102,7 @@ def _parse_mount(item: Any) -> BindMount | TmpfsMount:
     if kind != "bind":
         raise Unsupported(f"mount type {kind!r} for {target} is not supported", hint="bind and tmpfs are")
     if not source.startswith("/"):
-        raise InvalidArgument(f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute")
+        raise InvalidArgument(f'invalid mount config for type "bind": mount path must be absolute: {source!r}')
     options = item.get("BindOptions") or {}
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in PROPAGATIONS:
@@ -119,7 +119,7 @@ def _parse_mount(item: Any) -> BindMount | TmpfsMount:
 
 def _parse_tmpfs(item: dict[str, Any], target: str, source: str) -> TmpfsMount:
     if source:
-        raise InvalidArgument(f"invalid mount config for type \"tmpfs\": field Source must not be specified ({target})")
+        raise InvalidArgument(f'invalid mount config for type "tmpfs": field Source must not be specified ({target})')
     options = item.get("TmpfsOptions") or {}
     words = ["ro"] if item.get("ReadOnly") else []
     if options.get("SizeBytes"):
@@ -175,7 +175,14 @@ def to_oci(mount: BindMount | TmpfsMount) -> oci.Mount:
 def describe(mount: BindMount | TmpfsMount) -> dict[str, Any]:
     """The mount as inspect's ``Mounts`` lists it."""
     if isinstance(mount, TmpfsMount):
-        return {"Type": "tmpfs", "Source": "", "Destination": mount.target, "Mode": "", "RW": "ro" not in mount.options, "Propagation": ""}
+        return {
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": mount.target,
+            "Mode": "",
+            "RW": "ro" not in mount.options,
+            "Propagation": "",
+        }
     return {
         "Type": "bind",
         "Source": mount.source,
@@ -184,5 +191,3 @@ def describe(mount: BindMount | TmpfsMount) -> dict[str, Any]:
         "RW": not mount.read_only,
         "Propagation": mount.propagation,
     }
-
-

@@ -6,16 +6,17 @@ import secrets
 from collections.abc import Container as Holder
 
 _ADJECTIVES = (
-    "able amber brisk calm candid civil clever coastal crisp daring deft eager early fair fleet fresh gentle glad golden "
-    "hardy honest humble ideal jolly keen kind lively lucid lunar mellow merry modest neat noble patient placid polite "
-    "proud quick quiet ready rustic sailing salty sharp silent silver sober solid steady stern sunny swift tidal tidy "
-    "trusty upbeat vivid warm wise witty zesty"
+    "able amber brisk calm candid civil clever coastal crisp daring deft eager early fair fleet fresh "
+    "gentle glad golden hardy honest humble ideal jolly keen kind lively lucid lunar mellow merry modest "
+    "neat noble patient placid polite proud quick quiet ready rustic sailing salty sharp silent silver "
+    "sober solid steady stern sunny swift tidal tidy trusty upbeat vivid warm wise witty zesty"
 ).split()
 _NOUNS = (
-    "anchor ballast barge beacon berth bollard bosun bow buoy cable canal capstan cargo clipper compass crane crate cutter "
-    "davit deck derrick dinghy dock drydock ferry fender frigate galley gantry gull hatch haven hawser helm hold hull jetty "
-    "keel ketch knot lantern lighter lock lugger mast mooring oar pallet pennant pier pilot pontoon port prow quay rigging "
-    "rudder schooner sextant skiff slipway sloop spar stern tanker tide tiller trawler tug warehouse wharf winch yawl"
+    "anchor ballast barge beacon berth bollard bosun bow buoy cable canal capstan cargo clipper compass "
+    "crane crate cutter davit deck derrick dinghy dock drydock ferry fender frigate galley gantry gull "
+    "hatch haven hawser helm hold hull jetty keel ketch knot lantern lighter lock lugger mast mooring oar "
+    "pallet pennant pier pilot pontoon port prow quay rigging rudder schooner sextant skiff slipway sloop "
+    "spar stern tanker tide tiller trawler tug warehouse wharf winch yawl"
 ).split()
 
 

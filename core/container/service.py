@@ -34,7 +34,7 @@ from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.container.streams import PendingAttach, PendingStreams
 from core.container.supervisor import Supervisor, event_attributes
-from core.container.waiting import WaitHandle, Waiters
+from core.container.waiting import Waiters, WaitHandle
 from core.errors import Conflict, DockyardError, InvalidArgument, NotModified, StartFailed, Unavailable
 from core.events import EventBus
 from core.image.snapshots import Snapshotter
@@ -201,7 +201,9 @@ class ContainerService:
     def _network_path(self, ref: str) -> str:
         other = self.store.get(ref)
         if other.status is not Status.RUNNING:
-            raise Conflict(f"cannot join the network of container {other.name}: it is not running", hint="start it first")
+            raise Conflict(
+                f"cannot join the network of container {other.name}: it is not running", hint="start it first"
+            )
         return f"/proc/{other.pid}/ns/net"
 
     def _start_failed(self, container: Container, before: Status, error: BaseException) -> None:
@@ -266,7 +268,9 @@ class ContainerService:
         current = self.store.find(container.id)
         if current is None or current.status is not Status.RUNNING:
             return
-        self._events.publish("container", "kill", container.id, event_attributes(container) | {"signal": str(int(number))})
+        self._events.publish(
+            "container", "kill", container.id, event_attributes(container) | {"signal": str(int(number))}
+        )
         await self._supervisor.signal(current, number, everything=everything)
 
     async def kill(self, ref: str, signal_name: str = "KILL") -> None:
@@ -338,9 +342,9 @@ class ContainerService:
                 self._finish_removal(container)
                 await self._snapshots.remove(container.id)
                 self.store.delete(container.id)
-            elif container.auto_remove and container.status is Status.EXITED:
-                await self._remove(container.id)
-            elif container.auto_remove and container.status is Status.CREATED and container.error:
+            elif (container.auto_remove and container.status is Status.EXITED) or (
+                container.auto_remove and container.status is Status.CREATED and container.error
+            ):
                 await self._remove(container.id)
 
     def _finish_removal(self, container: Container) -> None:
@@ -381,7 +385,10 @@ class ContainerService:
             raise InvalidArgument(f"terminal size {rows}×{columns} is out of range")
         await self._supervisor.task(container).resize(rows, columns)
         self._events.publish(
-            "container", "resize", container.id, event_attributes(container) | {"height": str(rows), "width": str(columns)}
+            "container",
+            "resize",
+            container.id,
+            event_attributes(container) | {"height": str(rows), "width": str(columns)},
         )
 
     # --- helpers -----------------------------------------------------------------------------------
@@ -411,7 +418,9 @@ def _check_platform(platform: str, image: Any) -> None:
     if platform:
         wanted = platform.split("/")[1] if "/" in platform else platform
         if wanted != image.architecture:
-            raise InvalidArgument(f"image {image.id[7:19]} is for linux/{image.architecture}, not for the platform asked for ({platform})")
+            raise InvalidArgument(
+                f"image {image.id[7:19]} is for linux/{image.architecture}, not for the platform asked for ({platform})"
+            )
     if image.architecture and image.architecture != machine:
         raise InvalidArgument(
             f"the image is for linux/{image.architecture}, this machine is linux/{machine}",

@@ -160,23 +160,27 @@ def mounts(container: Container, around: Surroundings) -> list[oci.Mount]:
     host = container.host_config
     cgroup_mode = "rw" if host["Privileged"] else "ro"
     shm = host["ShmSize"] or DEFAULT_SHM
-    found: list[oci.Mount] = [
-        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
-        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
-        {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
-        {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", cgroup_mode]},
-        {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", cgroup_mode]},
-        {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
-        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", f"size={shm}"]},
-    ]  # fmt: skip
+    found = [
+        _mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
+        _mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
+        _mount("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        _mount("/sys", "sysfs", "sysfs", f"nosuid,noexec,nodev,{cgroup_mode}"),
+        _mount("/sys/fs/cgroup", "cgroup", "cgroup", f"nosuid,noexec,nodev,{cgroup_mode}"),
+        _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
+        _mount("/dev/shm", "tmpfs", "shm", f"nosuid,noexec,nodev,mode=1777,size={shm}"),
+    ]
     own = [to_oci(mount) for mount in collect(host)]
     targets = {os.path.normpath(mount["destination"]) for mount in own}
     for name in ("resolv.conf", "hostname", "hosts"):
         if f"/etc/{name}" not in targets:
             source = os.path.join(around.run_dir, name)
-            found.append({"destination": f"/etc/{name}", "type": "bind", "source": source, "options": ["rbind", "rw", "rprivate"]})
+            found.append(_mount(f"/etc/{name}", "bind", source, "rbind,rw,rprivate"))
     # A person's mount on one of the default targets replaces the default.
     return [mount for mount in found if mount["destination"] not in targets] + own
+
+
+def _mount(destination: str, kind: str, source: str, options: str) -> oci.Mount:
+    return {"destination": destination, "type": kind, "source": source, "options": options.split(",")}
 
 
 def resources(host: dict[str, Any]) -> oci.Resources:

@@ -15,13 +15,13 @@ start knows what its predecessor was doing, and finishes or undoes it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from core.errors import Conflict
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """Where a container is in its life."""
 
     CREATED = "created"

@@ -84,7 +84,7 @@ class Supervisor:
         self._group.create_task(guarded(), name=name)
 
     def task(self, container: Container) -> Task:
-        """The connection to the container's monitor. Raises Unavailable for an orphan, Conflict-like when not running."""
+        """The connection to the container's monitor. Unavailable for an orphan, NotFound when not running."""
         task = self._tasks.get(container.id)
         if task is None:
             if container.id in self._orphans:
@@ -238,14 +238,21 @@ class Supervisor:
     def _undo_start(self, container: Container) -> None:
         back = Status.EXITED if container.finished_at else Status.CREATED
         container = self._store.update(
-            container.id, status=back, error="the engine ended while it was starting this container", error_kind="unavailable"
+            container.id,
+            status=back,
+            error="the engine ended while it was starting this container",
+            error_kind="unavailable",
         )
         self._waiters.ended(container, container.error)
         log.warning("%s: start undone", container.name)
 
     def _lost(self, container: Container, at: int = 0) -> None:
         gone = protocol.Exited(LOST, 0, False, 0, 0, at or time.time_ns())
-        self._apply_exit(container, gone, "monitor lost: it ended together with the container, or the machine was restarted")
+        self._apply_exit(
+            container,
+            gone,
+            "monitor lost: it ended together with the container, or the machine was restarted",
+        )
 
     def _keep_orphan(self, container: Container) -> None:
         try:
@@ -281,4 +288,3 @@ class Supervisor:
 def event_attributes(container: Container) -> dict[str, str]:
     """What every event of a container carries: image, name and its labels."""
     return {**container.labels, "image": container.image, "name": container.name}
-

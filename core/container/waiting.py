@@ -40,7 +40,9 @@ class Waiters:
         """Begin to wait for ``condition``; one that holds already is answered at once."""
         condition = condition or "not-running"
         if condition not in CONDITIONS:
-            raise InvalidArgument(f'invalid condition: "{condition}"', hint="not-running, next-exit and removed are known")
+            raise InvalidArgument(
+                f'invalid condition: "{condition}"', hint="not-running, next-exit and removed are known"
+            )
         future: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         if condition == "not-running" and not container.status.is_alive:
             future.set_result(ExitStatus(container.exit_code))
@@ -72,5 +74,3 @@ class Waiters:
                 future.set_result(ExitStatus(container.exit_code, error))
         if kept:
             self._pending[container.id] = kept
-
-

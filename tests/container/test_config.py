@@ -125,7 +125,9 @@ def test_capabilities_are_written_in_full() -> None:
     assert host["CapDrop"] == ["ALL"]
 
 
-@pytest.mark.parametrize(("text", "size"), [("10m", 10 << 20), ("1.5g", 3 << 29), ("512K", 512 << 10), ("7", 7), ("2kb", 2048)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("10m", 10 << 20), ("1.5g", 3 << 29), ("512K", 512 << 10), ("7", 7), ("2kb", 2048)]
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse_size("x", text) == size
 
@@ -138,7 +140,14 @@ def test_bad_sizes(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("TERM", 15), ("SIGKILL", 9), ("sigint", 2), ("15", 15), ("RTMIN+3", signal.SIGRTMIN + 3), ("SIGRTMAX-1", signal.SIGRTMAX - 1)],
+    [
+        ("TERM", 15),
+        ("SIGKILL", 9),
+        ("sigint", 2),
+        ("15", 15),
+        ("RTMIN+3", signal.SIGRTMIN + 3),
+        ("SIGRTMAX-1", signal.SIGRTMAX - 1),
+    ],
 )
 def test_signals(text: str, number: int) -> None:
     assert parse_signal(text) == number

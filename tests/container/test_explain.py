@@ -32,7 +32,7 @@ from tests.container.records import make_container
             {"exit_code": 1, "oom_killed": True, "memory_limit": 64 << 20},
             "a process in it was killed by the kernel for memory, its limit was 64 MiB; exit code 1",
         ),
-        ({"error": "exec: \"x\": not found", "error_step": "exec"}, 'exec: "x": not found (step exec)'),
+        ({"error": 'exec: "x": not found', "error_step": "exec"}, 'exec: "x": not found (step exec)'),
     ],
 )
 def test_ends(fields: dict[str, object], text: str) -> None:

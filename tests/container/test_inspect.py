@@ -54,7 +54,14 @@ def test_inspect_has_no_nulls_docker_does_not_send() -> None:
     assert document["HostConfig"]["NetworkMode"] == "default"
     assert document["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
     assert document["Mounts"] == [
-        {"Type": "bind", "Source": "/a", "Destination": "/b", "Mode": "ro", "RW": False, "Propagation": "rprivate"}
+        {
+            "Type": "bind",
+            "Source": "/a",
+            "Destination": "/b",
+            "Mode": "ro",
+            "RW": False,
+            "Propagation": "rprivate",
+        }
     ]
     assert document["State"]["Status"] == "created"
     assert document["ExecIDs"] is None

@@ -17,10 +17,18 @@ from tests.container.records import make_container
 @pytest.fixture
 def store(tmp_path: Path) -> ContainerStore:
     found = ContainerStore(Database(tmp_path / "db"))
-    found.insert(make_container(id="a" * 64, name="web", created=1, status=Status.RUNNING, Labels={"app": "x", "tier": "1"}))
+    found.insert(
+        make_container(id="a" * 64, name="web", created=1, status=Status.RUNNING, Labels={"app": "x", "tier": "1"})
+    )
     found.insert(
         make_container(
-            {"Binds": ["/srv:/data"]}, id="b" * 64, name="db", created=2, status=Status.EXITED, exit_code=3, finished_at=1
+            {"Binds": ["/srv:/data"]},
+            id="b" * 64,
+            name="db",
+            created=2,
+            status=Status.EXITED,
+            exit_code=3,
+            finished_at=1,
         )
     )
     found.insert(make_container(id="c" * 64, name="web2", created=3, image="other:1", Labels={"app": "y"}))

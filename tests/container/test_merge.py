@@ -66,7 +66,9 @@ def test_a_bare_name_removes_a_variable() -> None:
 
 
 def test_pid_1_gets_path_hostname_and_term() -> None:
-    config = merge_image_config(parse_create({"Image": "i", "Cmd": ["x"], "Tty": True, "Env": ["TERM=vt100"]}).config, {})
+    config = merge_image_config(
+        parse_create({"Image": "i", "Cmd": ["x"], "Tty": True, "Env": ["TERM=vt100"]}).config, {}
+    )
     env = environment(config, "box")
     assert env[0].startswith("PATH=/usr/local/sbin")
     assert "HOSTNAME=box" in env

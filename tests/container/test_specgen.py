@@ -81,7 +81,11 @@ def test_a_persons_mount_replaces_a_default_one() -> None:
     targets = [mount["destination"] for mount in mounts]
     assert targets.count("/etc/hosts") == 1
     assert targets.count("/dev/shm") == 1
-    assert next(m for m in mounts if m["destination"] == "/etc/hosts")["options"] == ["rbind", "ro", "rprivate"]
+    assert next(m for m in mounts if m["destination"] == "/etc/hosts")["options"] == [
+        "rbind",
+        "ro",
+        "rprivate",
+    ]
 
 
 def test_parents_are_mounted_before_their_children() -> None:
@@ -97,7 +101,10 @@ def test_seccomp_choices() -> None:
     assert default["defaultAction"] == "SCMP_ACT_ERRNO"
 
 
-@pytest.mark.parametrize(("option", "on"), [("no-new-privileges", True), ("no-new-privileges=true", True), ("no-new-privileges:false", False)])
+@pytest.mark.parametrize(
+    ("option", "on"),
+    [("no-new-privileges", True), ("no-new-privileges=true", True), ("no-new-privileges:false", False)],
+)
 def test_no_new_privileges(option: str, on: bool) -> None:
     assert spec({"SecurityOpt": [option]})["process"]["noNewPrivileges"] is on
 
@@ -111,7 +118,11 @@ def test_logs_rotate_by_default() -> None:
     config = make_monitor_config(make_container(), AROUND)
     assert config["log"] == {"folder": "/r/log", "max_size": 10_000_000, "max_files": 10}
     limited = make_container({"LogConfig": {"Type": "local", "Config": {"max-size": "1m", "max-file": "3"}}})
-    assert make_monitor_config(limited, AROUND)["log"] == {"folder": "/r/log", "max_size": 1 << 20, "max_files": 3}
+    assert make_monitor_config(limited, AROUND)["log"] == {
+        "folder": "/r/log",
+        "max_size": 1 << 20,
+        "max_files": 3,
+    }
     silent = make_container({"LogConfig": {"Type": "none"}})
     assert make_monitor_config(silent, AROUND)["log"] is None
 

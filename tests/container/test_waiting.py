@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from core.container.status import Container, Status
-from core.container.waiting import ExitStatus, WaitHandle, Waiters
+from core.container.waiting import ExitStatus, Waiters, WaitHandle
 from core.errors import InvalidArgument
 from tests.container.records import make_container
 
