@@ -12,9 +12,9 @@ from tests.support import CHECKOUT
 
 
 def run(*argv: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv, cwd=CHECKOUT, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=60
-    )
+    # The suite itself runs below a make: its flags are not for these.
+    kept = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    return subprocess.run(argv, cwd=CHECKOUT, env={**kept, **(env or {})}, capture_output=True, text=True, timeout=60)
 
 
 def test_make_alone_prints_the_targets() -> None:
