@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 
 from core.linux import syscalls
-from core.runtime.protocol import RootfsMount
 
 OVERLAY_OPTIONS = ("redirect_dir=off", "metacopy=off", "index=off")
 
@@ -84,12 +83,26 @@ _ATIME = {
 }
 
 
+class RootfsMount(TypedDict):
+    """One piece of a root file system: the shape of :class:`core.runtime.protocol.RootfsMount`.
+
+    ``target`` is "/" for the root itself, else a folder inside it. ``lower`` is topmost first. ``upper`` and ``work``
+    are on one file system; with ``ephemeral`` they are made in a tmpfs. Without both it is read-only.
+    """
+
+    target: str
+    lower: list[str]
+    upper: NotRequired[str]
+    work: NotRequired[str]
+    ephemeral: NotRequired[bool]
+
+
 class Options(NamedTuple):
     """A list of fstab words, sorted out.
 
     ``set`` and ``clear`` are MS_* flags, ``recursive_set`` and ``recursive_clear`` those for the whole tree,
     ``propagation`` MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE (with MS_REC), 0 when none was named, ``data``
-    what the file system itself takes. ``copy_up`` is the OCI word ``tmpcopyup``.
+    what the file system itself takes.
     """
 
     set: int
@@ -98,14 +111,12 @@ class Options(NamedTuple):
     recursive_clear: int
     propagation: int
     data: list[str]
-    copy_up: bool
 
 
 def parse_options(words: list[str]) -> Options:
     """``["rbind", "ro", "rslave", "size=64m"]`` sorted out; the last word wins. Unknown words are data."""
     set_, clear, recursive_set, recursive_clear, propagation = 0, 0, 0, 0, 0
     data: list[str] = []
-    copy_up = False
     for word in words:
         plain = _RECURSIVE.get(word)
         if plain is not None:
@@ -118,11 +129,9 @@ def parse_options(words: list[str]) -> Options:
             propagation = _PROPAGATION[word]
         elif word[:1] == "r" and word[1:] in _PROPAGATION:
             propagation = _PROPAGATION[word[1:]] | syscalls.MS_REC
-        elif word == "tmpcopyup":
-            copy_up = True
         else:
             data.append(word)
-    return Options(set_, clear, recursive_set, recursive_clear, propagation, data, copy_up)
+    return Options(set_, clear, recursive_set, recursive_clear, propagation, data)
 
 
 def attributes(flags: int) -> int:
@@ -141,9 +150,7 @@ def set_attributes(fd: int, set_: int, clear: int, *, recursive: bool) -> None:
     if set_ & (syscalls.MS_NOATIME | syscalls.MS_STRICTATIME | syscalls.MS_RELATIME):
         off |= syscalls.MOUNT_ATTR__ATIME  # a field of its own, not a bit: it must be cleared to be set
     if on or off:
-        syscalls.mount_setattr(
-            fd, set=on, clear=off & ~on | (off & syscalls.MOUNT_ATTR__ATIME), recursive=recursive
-        )
+        syscalls.mount_setattr(fd, set=on, clear=off & ~on | (off & syscalls.MOUNT_ATTR__ATIME), recursive=recursive)
 
 
 def remount_bind(path: str, set_: int, clear: int) -> None:
@@ -198,9 +205,7 @@ def overlay_method() -> str:
     global _method
     if not _method:
         wanted = os.environ.get(METHOD_VARIABLE, "")
-        _method = (
-            wanted if wanted in ("fsopen", "mount") else ("fsopen" if _knows_lowerdir_plus() else "mount")
-        )
+        _method = wanted if wanted in ("fsopen", "mount") else ("fsopen" if _knows_lowerdir_plus() else "mount")
     return _method
 
 

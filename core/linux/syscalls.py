@@ -150,6 +150,7 @@ _libc.sethostname.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
 _libc.setdomainname.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
 _libc.fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
 _libc.statfs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+_libc.prlimit64.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p]
 for _hook in ("PyOS_BeforeFork", "PyOS_AfterFork_Parent", "PyOS_AfterFork_Child"):
     getattr(ctypes.pythonapi, _hook).restype = None
 
@@ -163,10 +164,7 @@ def _check(result: int, what: PathLike) -> int:
 
 def _syscall(name: str, *args: int | bytes | None, what: PathLike = "") -> int:
     """A raw call: integers as long, bytes as a pointer to them, None as NULL."""
-    passed = [
-        ctypes.c_long(arg) if isinstance(arg, int) else ctypes.c_char_p(arg)
-        for arg in (_NUMBERS[name], *args)
-    ]
+    passed = [ctypes.c_long(arg) if isinstance(arg, int) else ctypes.c_char_p(arg) for arg in (_NUMBERS[name], *args)]
     return _check(_libc.syscall(*passed), what or name)
 
 
@@ -188,9 +186,7 @@ def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     With ``cgroup_fd`` (a folder of cgroup2) the child is born in that cgroup. One thread only.
     """
     pidfd = ctypes.c_int(-1)
-    args = _CloneArgs(
-        flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=int(signal.SIGCHLD)
-    )
+    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=int(signal.SIGCHLD))
     if cgroup_fd is not None:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup_fd
@@ -237,9 +233,7 @@ def setdomainname(name: str) -> None:
 # --- mounts ----------------------------------------------------------------------------------------
 
 
-def mount(
-    source: PathLike | None, target: PathLike, kind: str | None = None, flags: int = 0, data: str = ""
-) -> None:
+def mount(source: PathLike | None, target: PathLike, kind: str | None = None, flags: int = 0, data: str = "") -> None:
     """mount(2). The error names the target."""
     encoded = None if source is None else os.fsencode(source)
     fstype = None if kind is None else kind.encode()
@@ -265,9 +259,7 @@ def fsopen(kind: str) -> int:
 def fsconfig_string(fd: int, key: str, value: PathLike) -> None:
     """Set a parameter; the kernel cuts no string: over 255 bytes it is EINVAL."""
     data = os.fsencode(value)
-    _syscall(
-        "fsconfig", fd, _FSCONFIG_SET_STRING, key.encode(), data, 0, what=b"%s=%s" % (key.encode(), data)
-    )
+    _syscall("fsconfig", fd, _FSCONFIG_SET_STRING, key.encode(), data, 0, what=b"%s=%s" % (key.encode(), data))
 
 
 def fsconfig_flag(fd: int, key: str) -> None:
@@ -416,6 +408,19 @@ def capset(sets: CapabilitySets) -> None:
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     halves = [value & 0xFFFF_FFFF for value in sets] + [value >> 32 for value in sets]
     _syscall("capset", header, struct.pack("IIIIII", *halves))
+
+
+def getrlimit(kind: int) -> tuple[int, int]:
+    """(soft, hard) as unsigned 64-bit numbers (prlimit(2)); ``resource`` is not in the zygote's closure."""
+    buffer = ctypes.create_string_buffer(16)
+    _check(_libc.prlimit64(0, kind, None, buffer), f"limit {kind}")
+    soft, hard = struct.unpack("QQ", buffer.raw)
+    return soft, hard
+
+
+def setrlimit(kind: int, soft: int, hard: int) -> None:
+    """Set both values of a limit; all ones means no limit."""
+    _check(_libc.prlimit64(0, kind, struct.pack("QQ", soft, hard), None), f"limit {kind}")
 
 
 def seccomp_load(program: bytes, flags: int = 0) -> None:
