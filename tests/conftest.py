@@ -23,11 +23,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import images, leaks
 from tests.support import COMMAND, Engine, wait_until
 from tests.terminal import Pty, Tmux
+
+# The same examples in every run, and no deadline: a busy machine is no error.
+hypothesis.settings.register_profile("dockyard", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("dockyard")
 
 _ENGINES = {"engine", "own_engine", "make_engine", "busybox", "pty_of", "tmux_of"}
 
@@ -114,9 +119,7 @@ def debian_tar() -> Path:
 def pty_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., Pty]]:
     with ExitStack() as stack:
 
-        def make(
-            *args: str, engine: Engine | None = None, env: dict[str, str] | None = None, **options: Any
-        ) -> Pty:
+        def make(*args: str, engine: Engine | None = None, env: dict[str, str] | None = None, **options: Any) -> Pty:
             chosen = engine or request.getfixturevalue("engine")
             surroundings = {**chosen.environment(), **(env or {})}
             return stack.enter_context(Pty([*COMMAND, *args], env=surroundings, **options))
@@ -128,9 +131,7 @@ def pty_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., Pty]]:
 def tmux_of(request: pytest.FixtureRequest, base_folder: Path) -> Iterator[Callable[..., Tmux]]:
     with ExitStack() as stack:
 
-        def make(
-            *args: str, engine: Engine | None = None, env: dict[str, str] | None = None, **options: Any
-        ) -> Tmux:
+        def make(*args: str, engine: Engine | None = None, env: dict[str, str] | None = None, **options: Any) -> Tmux:
             chosen = engine or request.getfixturevalue("engine")
             surroundings = {**chosen.environment(), **(env or {})}
             folder = Path(tempfile.mkdtemp(prefix="m", dir=base_folder))
