@@ -65,9 +65,7 @@ def wait_until(predicate: Callable[[], T], timeout: float = 10.0, what: str = ""
 
 
 @overload
-async def wait_until_async(
-    predicate: Callable[[], Awaitable[T]], timeout: float = ..., what: str = ...
-) -> T: ...
+async def wait_until_async(predicate: Callable[[], Awaitable[T]], timeout: float = ..., what: str = ...) -> T: ...
 @overload
 async def wait_until_async(predicate: Callable[[], T], timeout: float = ..., what: str = ...) -> T: ...
 async def wait_until_async(predicate: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
@@ -102,9 +100,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def api_request(
-    path: str | Path, method: str, target: str, body: Any = None, *, timeout: float = 30.0
-) -> Answer:
+def api_request(path: str | Path, method: str, target: str, body: Any = None, *, timeout: float = 30.0) -> Answer:
     """One request over the Unix socket ``path``. ``bytes`` go as they are, everything else as JSON."""
     connection = _UnixConnection(str(path), timeout)
     headers = {}
@@ -136,9 +132,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[Any]:
     """Run to the end. With ``check`` a non-zero exit fails, with both outputs in the message."""
     feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
-    done = subprocess.run(
-        argv, env=env, timeout=timeout, check=False, text=text, cwd=cwd, capture_output=True, **feed
-    )
+    done = subprocess.run(argv, env=env, timeout=timeout, check=False, text=text, cwd=cwd, capture_output=True, **feed)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
@@ -165,7 +159,6 @@ class Engine:
         self.serve_args = list(serve_args)
         self.extra_env = dict(env or {})
         self.process: subprocess.Popen[bytes] | None = None
-        self._loaded: set[str] = set()
 
     # --- life ---
 
@@ -252,9 +245,7 @@ class Engine:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(
-                f"the daemon did not leave within {timeout} s of SIGTERM:\n{self.log}"
-            ) from None
+            raise AssertionError(f"the daemon did not leave within {timeout} s of SIGTERM:\n{self.log}") from None
 
     def restart(self) -> Engine:
         """``stop`` if it runs, then ``start``."""
@@ -293,9 +284,7 @@ class Engine:
         """The command line, to its end; options as in :func:`run_command`."""
         return run_command([*self.command, *args], env={**self.environment(), **(env or {})}, **options)
 
-    def docker(
-        self, *args: str, env: dict[str, str] | None = None, **options: Any
-    ) -> subprocess.CompletedProcess[Any]:
+    def docker(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[Any]:
         """Docker's client against this engine; options as in :func:`run_command`."""
         return run_command(["docker", *args], env={**self.environment(), **(env or {})}, **options)
 
@@ -317,10 +306,9 @@ class Engine:
         assert "errorDetail" not in str(answer.body), answer
 
     def busybox(self) -> str:
-        """The reference of a small busybox image, loaded on first use."""
-        if BUSYBOX not in self._loaded:
+        """The reference of a small busybox image, loaded when it is not there."""
+        if self.api("GET", f"/images/{BUSYBOX}/json").status != 200:
             self.load(images.busybox_archive(BUSYBOX))
-            self._loaded.add(BUSYBOX)
         return BUSYBOX
 
     def containers(self, *, all: bool = True) -> list[dict[str, Any]]:
