@@ -1,0 +1,1 @@
+"""The workstation's screens: containers, and what opens above them."""
