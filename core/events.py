@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
 
 HISTORY = 1024
@@ -69,7 +69,7 @@ class EventBus:
         since: float | None = None,
         until: float | None = None,
         filters: Mapping[str, Iterable[str]] | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Events that match, first the remembered ones from ``since`` on, then new ones as they come.
 
         Times are seconds since the epoch. With ``until`` the iterator ends when that moment has passed.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from struct import Struct
@@ -48,7 +48,7 @@ class LogReader:
         self._inotify: Inotify | None = None
         self._waiting: dict[int, set[asyncio.Event]] = {}
 
-    async def stream(self, source: LogSource, request: LogRequest) -> AsyncIterator[bytes]:
+    async def stream(self, source: LogSource, request: LogRequest) -> AsyncGenerator[bytes, None]:
         """The chosen output in chunks of up to about a megabyte, ready to be sent.
 
         Ends with the log, or with ``follow`` when the container has ended and everything was delivered, or

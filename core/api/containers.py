@@ -1,0 +1,99 @@
+"""``/containers``: everything but their streams (:mod:`core.api.container_streams`)."""
+
+from __future__ import annotations
+
+from aiohttp.web_response import StreamResponse
+
+from core.api.call import Call, empty, not_supported, reply
+from core.container.config import NAME, parse_create
+from core.container.inspect import inspect as describe
+from core.container.listing import list_containers
+from core.errors import InvalidArgument
+
+
+async def list_all(call: Call) -> StreamResponse:
+    """``GET /containers/json``"""
+    found = list_containers(
+        call.engine.containers.store,
+        all=call.flag("all"),
+        limit=call.integer("limit") or 0,
+        filters=call.filters(),
+    )
+    return reply(found)
+
+
+async def create(call: Call) -> StreamResponse:
+    """``POST /containers/create``"""
+    name = call.text("name").removeprefix("/")
+    if name and not NAME.fullmatch(name):
+        raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    request = parse_create(await call.json(), name, call.text("platform"))
+    container, warnings = await call.engine.containers.create(request)
+    return reply({"Id": container.id, "Warnings": warnings}, 201)
+
+
+async def inspect(call: Call) -> StreamResponse:
+    """``GET /containers/{id}/json``"""
+    service = call.engine.containers
+    container = service.get(call.parameters["id"])
+    return reply(
+        describe(
+            container,
+            call.engine.execs.of(container.id),
+            service.log_folder(container),
+            service.run_dir(container),
+        )
+    )
+
+
+async def start(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/start``"""
+    if await call.body(limit=64 * 1024):
+        raise InvalidArgument(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
+        )
+    if call.text("checkpoint"):
+        raise not_supported("starting from a checkpoint")
+    await call.engine.containers.start(call.parameters["id"])
+    return empty()
+
+
+async def stop(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/stop``"""
+    await call.engine.containers.stop(call.parameters["id"], call.integer("t"), call.text("signal"))
+    return empty()
+
+
+async def restart(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/restart``"""
+    await call.engine.containers.restart(call.parameters["id"], call.integer("t"), call.text("signal"))
+    return empty()
+
+
+async def kill(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/kill``"""
+    await call.engine.containers.kill(call.parameters["id"], call.text("signal") or "KILL")
+    return empty()
+
+
+async def remove(call: Call) -> StreamResponse:
+    """``DELETE /containers/{id}``; ``v`` has nothing to do while there are no anonymous volumes."""
+    if call.flag("link"):
+        raise not_supported("removing a link")
+    await call.engine.containers.remove(call.parameters["id"], force=call.flag("force"))
+    return empty()
+
+
+async def resize(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/resize``"""
+    rows, columns = terminal_size(call)
+    await call.engine.containers.resize(call.parameters["id"], rows, columns)
+    return empty(200)
+
+
+def terminal_size(call: Call) -> tuple[int, int]:
+    """``h`` and ``w``, both needed."""
+    rows, columns = call.integer("h"), call.integer("w")
+    if rows is None or columns is None:
+        raise InvalidArgument("the terminal's size is missing", hint="give h and w")
+    return rows, columns

@@ -1,0 +1,162 @@
+"""Answers that go on: chunked streams, and connections that stop being HTTP.
+
+Attach and exec hand the client's own socket to the container's monitor, so that a shell survives the death of
+the daemon. :meth:`Connection.hijack` ends HTTP on a connection: the answer's head goes out, reading stops, what
+was read already is kept, the descriptor is duplicated, and the loop's transport lets go of its own without
+shutting the connection down (a shutdown would reach the client, a close does not).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from struct import Struct
+from typing import Any
+
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
+
+from core.api.call import Call
+from core.container.logs import STDCOPY
+from core.errors import InvalidArgument, Unavailable
+
+log = logging.getLogger("dockyard.api")
+
+RAW_STREAM = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
+#: The multiplexed stream has a content type of its own since this version.
+MULTIPLEXED_SINCE = (1, 42)
+_STDERR = 2
+_UCRED = Struct("iII")  # struct ucred of unix(7): pid, uid, gid
+
+
+class Connection(RequestHandler):
+    """One client's connection. Knows which task answers it, and can stop being HTTP."""
+
+    __slots__ = ("_hijacking", "_streaming")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._streaming: asyncio.Task[Any] | None = None
+        self._hijacking = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if log.isEnabledFor(logging.DEBUG):
+            raw = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+            log.debug("connection from pid %d, uid %d, gid %d", *_UCRED.unpack(raw))
+
+    def stream_until_lost(self) -> None:
+        """From now on the current task is cancelled when the client leaves or the server shuts down."""
+        self._streaming = asyncio.current_task()
+
+    def end_stream(self) -> None:
+        """Cancel the current streaming answer, if there is one."""
+        if self._streaming is not None and not self._streaming.done():
+            self._streaming.cancel()
+
+    def request_done(self) -> None:
+        """The answer is complete: the connection may carry the next request."""
+        self._streaming = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self.end_stream()
+
+    def data_received(self, data: bytes) -> None:
+        if self._hijacking:
+            self._message_tail += data
+        else:
+            super().data_received(data)
+
+    async def hijack(self, head: bytes) -> tuple[socket.socket, bytes]:
+        """Send ``head`` and leave HTTP. Returns the client's socket, non-blocking, and what it already sent.
+
+        Raises Unavailable when the client is gone.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise Unavailable("the client is gone")
+        self._hijacking = True
+        transport.pause_reading()
+        transport.set_write_buffer_limits(0)
+        transport.write(head)
+        await self._drain_helper()
+        preread, self._message_tail = self._message_tail, b""
+        peer = transport.get_extra_info("socket")
+        sock = socket.socket(fileno=os.dup(peer.fileno()))
+        sock.setblocking(False)
+        transport.abort()
+        return sock, preread
+
+
+class Hijacked(StreamResponse):
+    """The answer of a handler whose connection is no longer HTTP: nothing is left to send."""
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Nothing: the head went out with the hand-over."""
+        self.force_close()
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing: the connection is somebody else's."""
+
+
+def stream_type(call: Call, tty: bool) -> str:
+    """The content type of a container's output for this client."""
+    return MULTIPLEXED_STREAM if not tty and call.version >= MULTIPLEXED_SINCE else RAW_STREAM
+
+
+async def begin_stream(call: Call, content_type: str) -> StreamResponse:
+    """Begin a chunked answer. Its head is sent at once: clients block until they have it."""
+    response = StreamResponse(headers={"Content-Type": content_type, **call.headers})
+    response.enable_chunked_encoding()
+    await response.prepare(call.request)
+    call.begun = response
+    return response
+
+
+async def hijack(call: Call, content_type: str) -> tuple[socket.socket, bytes]:
+    """End HTTP on the call's connection, in the way the client asked for; its socket and what it sent."""
+    connection = call.request.protocol
+    assert isinstance(connection, Connection)
+    upgrade = ["HTTP/1.1 101 UPGRADED", "Connection: Upgrade", "Upgrade: tcp"]
+    lines = upgrade if call.request.headers.get("Upgrade") else ["HTTP/1.1 200 OK"]
+    lines += [f"Content-Type: {content_type}", *(f"{key}: {value}" for key, value in call.headers.items())]
+    return await connection.hijack("\r\n".join([*lines, "", ""]).encode())
+
+
+async def report(sock: socket.socket, tty: bool, message: str) -> None:
+    """Tell the client of a hijacked stream that something failed, then close it."""
+    text = (message + "\r\n").encode("utf-8", "replace")
+    data = text if tty else STDCOPY.pack(_STDERR, len(text)) + text
+    try:
+        await asyncio.get_running_loop().sock_sendall(sock, data)
+    except OSError:
+        return  # the client left: there is nobody to tell
+    finally:
+        sock.close()
+
+
+_CONTROL = {f"ctrl-{chr(letter)}": letter - 96 for letter in range(ord("a"), ord("z") + 1)}
+_CONTROL |= {"ctrl-@": 0, "ctrl-[": 27, "ctrl-\\": 28, "ctrl-]": 29, "ctrl-^": 30, "ctrl-_": 31}
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """The bytes of ``ctrl-p,ctrl-q`` or ``a,b,c``. Raises InvalidArgument."""
+    keys = bytearray()
+    for key in text.split(","):
+        if key in _CONTROL:
+            keys.append(_CONTROL[key])
+        elif len(key) == 1 and key.isascii():
+            keys += key.encode()
+        else:
+            raise InvalidArgument(
+                f"invalid detach keys ({text[:100]}): unknown key {key[:20]!r}",
+                hint="write single characters or ctrl-LETTER, separated by commas",
+            )
+    return bytes(keys)
