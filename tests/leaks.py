@@ -117,7 +117,11 @@ def leftovers(base: Path, before: Snapshot) -> list[str]:
     now = snapshot()
     found = [f"process {pid}: {command}" for pid, command in processes(base).items()]
     new_mounts = sorted(now.mounts - before.mounts)
-    found += [f"mount: {line}" for line in new_mounts if str(base) in line or "nsfs" in line.split()]
+    found += [
+        f"mount: {line}"
+        for line in new_mounts
+        if any(place in line for place in (str(base), str(_NETNS), "/run/dockyard"))
+    ]
     found += [f"network namespace: {name}" for name in sorted(now.namespaces - before.namespaces)]
     found += [f"network interface: {name}" for name in sorted(now.interfaces - before.interfaces)]
     found += [

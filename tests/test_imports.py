@@ -66,7 +66,7 @@ MAP: dict[str, set[str]] = {
     "core": set(),
     # The screens and the command line are clients of the API; `serve` hands over to the engine's entry.
     "tui.cli": {"tui", "core.__main__", "core.errors"},
-    "tui": {"tui"},
+    "tui": {"tui", "themes"},
     "themes": {"themes"},
 }
 
