@@ -85,12 +85,9 @@ class EventBus:
                     return
                 if matches(event):
                     yield event
-            while True:
-                event = await _next(queue, until)
-                if event is None:
-                    return
-                if matches(event):
-                    yield event
+            while (new := await _next(queue, until)) is not None:
+                if matches(new):
+                    yield new
         finally:
             self._queues.discard(queue)
 

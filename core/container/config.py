@@ -14,7 +14,7 @@ from typing import Any
 
 from core.container.mounts import check_mounts
 from core.errors import InvalidArgument, Unsupported
-from core.linux.privileges import CAPABILITY_NAMES
+from core.linux.privileges import CAPABILITY_NAMES, RLIMITS
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -309,6 +309,8 @@ def _check_host_config(host: dict[str, Any]) -> list[str]:
     for option in host["Ulimits"] or ():
         if not isinstance(option, dict) or not isinstance(option.get("Name"), str):
             raise InvalidArgument("HostConfig.Ulimits must be a list of {Name, Soft, Hard}")
+        if f"RLIMIT_{option['Name'].upper()}" not in RLIMITS:
+            raise InvalidArgument(f"invalid ulimit type: {option['Name']}")
         if _integer("Soft", option.get("Soft")) > _integer("Hard", option.get("Hard")) >= 0:
             raise InvalidArgument(f"ulimit {option['Name']}: the soft limit must not exceed the hard limit")
     return []

@@ -147,7 +147,8 @@ def prepare_sources(mounts: list[BindMount | TmpfsMount], *, create: bool) -> No
             if not mount.create:
                 raise InvalidArgument(
                     f'invalid mount config for type "bind": bind source path does not exist: {mount.source}',
-                    hint=f"make it, or use --mount type=bind,source={mount.source},target={mount.target},bind-create-src",
+                    hint="make it, or let it be made: "
+                    f"--mount type=bind,source={mount.source},target={mount.target},bind-create-src",
                 ) from None
             if create:
                 try:
