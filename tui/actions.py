@@ -119,11 +119,18 @@ def footer(scope: str, keymap: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def bindings(scope: str) -> list[Binding]:
-    """Textual's bindings of ``scope``; their ``id`` is the action's name, so that ``set_keymap`` rebinds them."""
+    """Textual's bindings of ``scope``; their ``id`` is the action's name, so that ``set_keymap`` rebinds them.
+
+    All have priority: the application then does them in the order of the keys. Otherwise keys that arrive in one
+    piece (a fast typist over SSH) go to the widget that had the focus before the first of them.
+    """
     from textual.binding import Binding
 
     return [
-        Binding(action.keys, f"app.act('{action.name}')", action.title, show=False, id=action.name, tooltip=action.help)
+        Binding(
+            action.keys, f"app.act('{action.name}')", action.title, show=False, priority=True,
+            id=action.name, tooltip=action.help,
+        )
         for action in ACTIONS
         if action.scope == scope
     ]

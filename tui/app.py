@@ -59,8 +59,26 @@ def _open(socket_path: str, config: Config, rows: list[Row], engine: str, termin
     app.terminal_attributes = terminal.attributes
     app.painted_first = True
     status = app.run(mouse=config.use_mouse)
-    terminal.taken = app.return_code == 1 and status is None
+    terminal.taken = False
+    if app.crash:
+        _report(app.crash)
     return status if status is not None else app.return_code or 0
+
+
+def _report(crash: str) -> None:
+    """One sentence for the person, the traceback into a file of theirs."""
+    folder = os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "dockyard")
+    path = os.path.join(folder, "workstation-crash.txt")
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(crash)
+        where = f"the details are in {path}"
+    except OSError as error:
+        where = f"the details could not be written to {path} ({error.strerror})"
+    reason = crash.strip().rpartition("\n")[2]
+    print(f"The workstation had to leave because of a fault of its own: {reason}", file=sys.stderr)
+    print(f"Engine and containers are not touched; {where}.", file=sys.stderr)
 
 
 def _first_rows(socket_path: str) -> tuple[list[Row], str]:

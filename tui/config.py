@@ -92,11 +92,11 @@ class Config:
 
     def _find_clashes(self) -> None:
         taken: dict[tuple[str, str], str] = {}
-        for action in ACTIONS:
+        for action in sorted(ACTIONS, key=lambda action: (action.scope != "app", action.name in self.keys)):
             for key in self.keys.get(action.name, action.keys).split(","):
-                other = taken.setdefault((action.scope, key), action.name)
-                if other != action.name:
-                    self.problems.append(f"{self.path}: keys: {key} is given to {other} and to {action.name}; {other} has it")
+                other = taken.get(("app", key)) or taken.setdefault((action.scope, key), action.name)
+                if other != action.name and {other, action.name} & self.keys.keys():
+                    self.problems.append(f"{self.path}: keys: {key} is given to {other} and to {action.name}: {other} has it")
 
 
 def default_path() -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, SystemCommand
+from textual.command import CommandPalette
 from textual.screen import Screen
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
+from textual.widgets import Input
 
 import themes
 from tui.actions import ACTIONS, Action, bindings, by_name
@@ -60,6 +63,8 @@ class Workstation(App[int]):
         #: Set by ``tui.app``: the terminal's settings from before, and that a first picture is on screen.
         self.terminal_attributes: list[Any] | None = None
         self.painted_first = False
+        #: The traceback of a fault of ours that ended the workstation.
+        self.crash = ""
         self._connected = False
         self._following: tuple[str, float, bool] | None = None
         self._register_themes()
@@ -99,6 +104,14 @@ class Workstation(App[int]):
         assert isinstance(driver, TerminalDriver)
         driver.present(renderable, self.console, (self.size.width, self.size.height))
         self.post_display_hook()
+
+    def _handle_exception(self, error: Exception) -> None:
+        # A fault of ours: the terminal is given back with one sentence; the details go where they can be sent from.
+        if self.is_headless or self.crash:
+            super()._handle_exception(error)
+            return
+        self.crash = "".join(traceback.format_exception(error))
+        self.exit(70)
 
     # ── what the engine tells ─────────────────────────────────────────────────────────────────────────────
 
@@ -179,6 +192,16 @@ class Workstation(App[int]):
             self._following = (row.id, row.started, False)
 
     # ── actions ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While something is typed or asked, the table's keys are letters like any other."""
+        if action != "act":
+            return super().check_action(action, parameters)
+        if isinstance(self.screen, ConfirmScreen | CommandPalette):
+            return False
+        if isinstance(self.focused, Input):
+            return parameters[0] in ("back", "redraw")
+        return True
 
     async def action_act(self, name: str) -> None:
         """Do the action ``name`` of the table; the only way in for keys and palette."""
@@ -320,7 +343,7 @@ class Workstation(App[int]):
 
     def do_focus_log(self) -> None:
         """Keys go to the log."""
-        self.home.log_pane.focus()
+        self.home.set_focus(self.home.log_pane)
 
     def do_log_follow(self) -> None:
         """Follow or hold."""
@@ -335,7 +358,7 @@ class Workstation(App[int]):
         if self.screen is self.home:
             self.home.zoomed = not self.home.zoomed
             self.home.lay_out()
-            (self.home.log_pane if self.home.zoomed else self.table).focus()
+            self.home.set_focus(self.home.log_pane if self.home.zoomed else self.table)
 
     def do_filter(self) -> None:
         """Type a filter."""
@@ -405,7 +428,10 @@ class Workstation(App[int]):
         self.screen.refresh(layout=True)
 
     def do_quit_workstation(self) -> None:
-        """Leave; nothing else ends."""
+        """Leave what is open, then the workstation; nothing else ends."""
+        if isinstance(self.screen, ViewScreen):
+            self.screen.dismiss(None)
+            return
         self.exit(0)
 
 
@@ -432,6 +458,7 @@ def engine_name(version: dict[str, Any]) -> str:
 
 def textual_theme(palette: themes.Palette) -> Theme:
     """The palette as Textual's own widgets want it."""
+    ansi = BUILTIN_THEMES["ansi-dark" if palette.dark else "ansi-light"].variables if palette.ansi else {}
     return Theme(
         name=palette.name,
         primary=palette["accent"],
@@ -447,6 +474,7 @@ def textual_theme(palette: themes.Palette) -> Theme:
         boost=palette["panel"],
         dark=palette.dark,
         ansi=palette.ansi,
+        variables=dict(ansi),
     )
 
 

@@ -29,6 +29,7 @@ class ContainersScreen(Screen[None]):
         self.log_pane = LogPane(painter, id="log")
         self.filter_input = Input(id="filter", placeholder="filter: text, ~regex, !not, label:key=value")
         self.filter_input.cursor_blink = False
+        self.filter_input.display = False
         self.engine = self.where = self.lost = ""
         self.zoomed = False
         self.read_only = False
@@ -52,7 +53,7 @@ class ContainersScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """The table has the keys."""
-        self.table.focus()
+        self.set_focus(self.table)
         self.lay_out()
 
     def on_resize(self) -> None:
@@ -130,8 +131,8 @@ class ContainersScreen(Screen[None]):
 
     def open_filter(self) -> None:
         """Type a filter; it works while it is typed."""
-        self.filter_input.add_class("open")
-        self.filter_input.focus()
+        self.filter_input.display = True
+        self.set_focus(self.filter_input)
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
@@ -147,8 +148,8 @@ class ContainersScreen(Screen[None]):
     @on(Input.Submitted, "#filter")
     def _filter_submitted(self) -> None:
         if not self.filter_input.value:
-            self.filter_input.remove_class("open")
-        self.table.focus()
+            self.filter_input.display = False
+        self.set_focus(self.table)
 
     @on(LogPane.Changed)
     def _log_changed(self) -> None:
@@ -163,11 +164,11 @@ class ContainersScreen(Screen[None]):
         if self.log_pane.has_focus or self.zoomed:
             self.zoomed = False
             self.lay_out()
-            self.table.focus()
-        elif self.filter_input.has_class("open"):
+            self.set_focus(self.table)
+        elif self.filter_input.display:
             self.filter_input.value = ""
-            self.filter_input.remove_class("open")
-            self.table.focus()
+            self.filter_input.display = False
+            self.set_focus(self.table)
 
 
 def _log_keys(keymap: dict[str, str]) -> list[tuple[str, str]]:

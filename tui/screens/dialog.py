@@ -14,8 +14,8 @@ class ConfirmScreen(ModalScreen[bool]):
     """Asks; only ``y`` agrees, so that a habit of pressing enter destroys nothing."""
 
     BINDINGS = [
-        Binding("y", "answer(True)", "Yes", show=False),
-        Binding("n,escape,q,enter", "answer(False)", "No", show=False),
+        Binding("y", "answer(True)", "Yes", show=False, priority=True),
+        Binding("n,escape,q,enter", "answer(False)", "No", show=False, priority=True),
     ]
 
     def __init__(self, question: str, details: str, verb: str) -> None:

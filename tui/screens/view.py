@@ -75,12 +75,12 @@ class Lines(ScrollView, can_focus=True):
 
     BINDINGS = [
         *bindings("view"),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
-        Binding("home,g", "move(-1000000)", "First", show=False),
-        Binding("end,G", "move(1000000)", "Last", show=False),
+        Binding("down,j", "move(1)", "Down", show=False, priority=True),
+        Binding("up,k", "move(-1)", "Up", show=False, priority=True),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, priority=True),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, priority=True),
+        Binding("home,g", "move(-1000000)", "First", show=False, priority=True),
+        Binding("end,G", "move(1000000)", "Last", show=False, priority=True),
     ]
 
     def __init__(self, painter: Painter, entries: list[Entry], *, id: str) -> None:
@@ -93,7 +93,7 @@ class Lines(ScrollView, can_focus=True):
     def load(self, entries: list[Entry]) -> None:
         """Replace what is shown."""
         self.entries = entries
-        self._closed: set[int] = set()
+        self._folded: set[int] = set()
         self._arrange()
 
     def _arrange(self) -> None:
@@ -102,7 +102,7 @@ class Lines(ScrollView, can_focus=True):
         for index, entry in enumerate(self.entries):
             if hidden_below is not None and entry.depth > hidden_below:
                 continue
-            hidden_below = entry.depth if index in self._closed else None
+            hidden_below = entry.depth if index in self._folded else None
             self.shown.append(index)
         self.cursor = min(self.cursor, max(0, len(self.shown) - 1))
         self.virtual_size = Size(self.size.width, len(self.shown))
@@ -118,7 +118,7 @@ class Lines(ScrollView, can_focus=True):
             return self.painter.strip([], width)
         index = self.shown[place]
         entry = self.entries[index]
-        mark = "▸ " if index in self._closed else "▾ " if entry.parent else "  "
+        mark = "▸ " if index in self._folded else "▾ " if entry.parent else "  "
         line: Line = [(f" {mark}", "dim"), *entry.line]
         if self.needle:
             line = marked(line, self.needle)
@@ -137,7 +137,7 @@ class Lines(ScrollView, can_focus=True):
         before, self.cursor = self.cursor, place
         top, height = self.scroll_offset.y, max(1, self.size.height)
         if place < top or place >= top + height:
-            self.scroll_to(y=place if place < top else place - height + 1, animate=False, immediate=True)
+            self.scroll_to(y=place if place < top else place - height + 1, animate=False, immediate=True, force=True)
             self.refresh()
             return
         for line in (before, place):
@@ -146,7 +146,7 @@ class Lines(ScrollView, can_focus=True):
     def fold(self) -> None:
         """Open or close the part under the cursor."""
         if self.shown and self.entries[self.shown[self.cursor]].parent:
-            self._closed ^= {self.shown[self.cursor]}
+            self._folded ^= {self.shown[self.cursor]}
             self._arrange()
             self.refresh()
 
@@ -171,7 +171,7 @@ class Lines(ScrollView, can_focus=True):
         for above in range(index, -1, -1):
             if self.entries[above].depth < depth:
                 depth = self.entries[above].depth
-                self._closed.discard(above)
+                self._folded.discard(above)
         self._arrange()
 
 
@@ -195,8 +195,6 @@ def marked(line: Line, needle: str) -> Line:
 class ViewScreen(Screen[None]):
     """A full screen of lines with a title, a search line and the keys that work here."""
 
-    BINDINGS = [Binding("q", "leave", "Back", show=False)]
-
     def __init__(self, painter: Painter, title: str, entries: list[Entry], keymap: dict[str, str]) -> None:
         super().__init__()
         self._painter, self._heading, self._keymap = painter, title, keymap
@@ -208,12 +206,13 @@ class ViewScreen(Screen[None]):
         yield self.lines
         find = Input(id="find", placeholder="find")
         find.cursor_blink = False
+        find.display = False
         yield find
         yield Bar(self._painter, id="keys")
 
     def on_mount(self) -> None:
         """Keys go to the lines."""
-        self.lines.focus()
+        self.set_focus(self.lines)
         self._label()
 
     def on_resize(self) -> None:
@@ -229,9 +228,9 @@ class ViewScreen(Screen[None]):
     def search(self) -> None:
         """Open the search line."""
         find = self.query_one("#find", Input)
-        find.add_class("open")
+        find.display = True
         find.value = ""
-        find.focus()
+        self.set_focus(find)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Find while it is typed."""
@@ -240,8 +239,8 @@ class ViewScreen(Screen[None]):
 
     def on_input_submitted(self) -> None:
         """Back to the lines; n and N go on from here."""
-        self.query_one("#find", Input).remove_class("open")
-        self.lines.focus()
+        self.query_one("#find", Input).display = False
+        self.set_focus(self.lines)
 
     def search_step(self, step: int) -> None:
         """The next match, or the one before."""
@@ -251,15 +250,11 @@ class ViewScreen(Screen[None]):
     def back(self) -> None:
         """Close the search line, forget the matches, or leave: one step at a time."""
         find = self.query_one("#find", Input)
-        if find.has_class("open") or self.lines.needle:
-            find.remove_class("open")
+        if find.display or self.lines.needle:
+            find.display = False
             self.lines.needle = ""
-            self.lines.focus()
+            self.set_focus(self.lines)
             self.lines.refresh()
             self._label()
         else:
             self.dismiss(None)
-
-    def action_leave(self) -> None:
-        """Close this view, not the workstation."""
-        self.dismiss(None)

@@ -23,14 +23,14 @@ class LogPane(ScrollView, can_focus=True):
 
     BINDINGS = [
         *bindings("log"),
-        Binding("down,j", "by(1)", "Down", show=False),
-        Binding("up,k", "by(-1)", "Up", show=False),
-        Binding("pagedown,ctrl+d,space", "page(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
-        Binding("home,g", "top", "First line", show=False),
-        Binding("end,G", "bottom", "Last line", show=False),
-        Binding("right,greater_than_sign", "shift(1)", "Right", show=False),
-        Binding("left,less_than_sign", "shift(-1)", "Left", show=False),
+        Binding("down,j", "by(1)", "Down", show=False, priority=True),
+        Binding("up,k", "by(-1)", "Up", show=False, priority=True),
+        Binding("pagedown,ctrl+d,space", "page(1)", "Page down", show=False, priority=True),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, priority=True),
+        Binding("home,g", "top", "First line", show=False, priority=True),
+        Binding("end,G", "bottom", "Last line", show=False, priority=True),
+        Binding("right,greater_than_sign", "shift(1)", "Right", show=False, priority=True),
+        Binding("left,less_than_sign", "shift(-1)", "Left", show=False, priority=True),
     ]
 
     class Changed(Message):
@@ -90,7 +90,7 @@ class LogPane(ScrollView, can_focus=True):
         return max(0, len(self.buffer.lines) + bool(self.message) - self.size.height)
 
     def _to(self, y: int) -> None:
-        self.scroll_to(y=y, animate=False, immediate=True)
+        self.scroll_to(y=y, animate=False, immediate=True, force=True)
 
     def on_resize(self) -> None:
         """Keep the end in view."""

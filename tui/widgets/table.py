@@ -21,12 +21,12 @@ class ContainerTable(ScrollView, can_focus=True):
 
     BINDINGS = [
         *bindings("containers"),
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
-        Binding("home,g", "move(-1000000)", "First", show=False),
-        Binding("end,G", "move(1000000)", "Last", show=False),
+        Binding("down,j", "move(1)", "Down", show=False, priority=True),
+        Binding("up,k", "move(-1)", "Up", show=False, priority=True),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False, priority=True),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False, priority=True),
+        Binding("home,g", "move(-1000000)", "First", show=False, priority=True),
+        Binding("end,G", "move(1000000)", "Last", show=False, priority=True),
     ]
 
     class Selected(Message):
@@ -117,9 +117,9 @@ class ContainerTable(ScrollView, can_focus=True):
         index, height = self.index, max(1, self.size.height - 1)
         top = self.scroll_offset.y
         if index < top:
-            self.scroll_to(y=max(0, index), animate=False, immediate=True)
+            self.scroll_to(y=max(0, index), animate=False, immediate=True, force=True)
         elif index >= top + height:
-            self.scroll_to(y=index - height + 1, animate=False, immediate=True)
+            self.scroll_to(y=index - height + 1, animate=False, immediate=True, force=True)
 
     def action_move(self, by: int) -> None:
         """Move the selection."""
