@@ -22,9 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=21, help="measured rounds of each row")
     parser.add_argument("--warmup", type=int, default=2, help="unmeasured rounds before them")
     parser.add_argument("--only", choices=["docker", "dockyard"], help="measure one side alone")
-    parser.add_argument(
-        "--rows", default="run,exec,parallel,logs,idle,container,paint", help="which, by name"
-    )
+    parser.add_argument("--rows", default="run,exec,parallel,logs,idle,container,paint", help="which, by name")
     parser.add_argument("--output", type=Path, help="write the table to this file too")
     return parser.parse_args()
 

@@ -166,9 +166,7 @@ def log_rows(sides: Sequence[Side], plan: Plan) -> list[Row]:
 
 def _read_log(side: Side) -> float:
     before = time.perf_counter()
-    process = subprocess.Popen(
-        [*side.command, "logs", "reader"], env=side.environment(), stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([*side.command, "logs", "reader"], env=side.environment(), stdout=subprocess.PIPE)
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)

@@ -174,7 +174,11 @@ class Dockerd(Side):
         client = self.call("version", "--format", "{{.Client.Version}}")
         parts = ", ".join(f"{part['Name']} {part['Version']}" for part in self.server["Components"])
         driver = self.call("info", "--format", "{{.Driver}}")
-        return [f"{parts}, storage {driver}", f"docker client {client} ({self.command[0]})"]
+        notes = [f"{parts}, storage {driver}", f"docker client {client} ({self.command[0]})"]
+        others = (command_line(pid).split() for pid in all_pids() if pid != self.process.pid)
+        if any(words and Path(words[0]).name == "dockerd" for words in others):
+            notes.append("another dockerd runs here: pages shared with it make Docker's PSS smaller than it is alone")
+        return notes
 
     def close(self) -> None:
         try:
