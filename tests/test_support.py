@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import images, leaks
-from tests.support import MARK, wait_until, wait_until_async
+from tests.support import MARK, Engine, wait_until, wait_until_async
 from tests.terminal import Pty, Tmux, plain
 
 
@@ -59,9 +59,7 @@ def test_pty_expect_fails_when_the_process_ends() -> None:
 
 
 def test_tmux_types_reads_and_resizes(short_folder: Path) -> None:
-    with Tmux(
-        short_folder, ["sh", "-c", "read line; echo got:$line; exit 3"], env=dict(os.environ)
-    ) as screen:
+    with Tmux(short_folder, ["sh", "-c", "read line; echo got:$line; exit 3"], env=dict(os.environ)) as screen:
         assert screen.alive()
         screen.resize(20, 60)
         screen.type("word")
@@ -72,9 +70,7 @@ def test_tmux_types_reads_and_resizes(short_folder: Path) -> None:
 
 
 def test_archives_are_reproducible_and_whole() -> None:
-    layers = [
-        images.layer([images.folder("a"), images.Entry("a/file", b"text"), images.symlink("a/link", "file")])
-    ]
+    layers = [images.layer([images.folder("a"), images.Entry("a/file", b"text"), images.symlink("a/link", "file")])]
     config = images.image_config(layers, Cmd=["sh"])
     first, second = (images.docker_archive(layers, config, ["x:y"]) for _ in range(2))
     assert first == second
@@ -127,3 +123,43 @@ def test_leaks_names_a_mount(tmp_path: Path) -> None:
     finally:
         subprocess.run(["umount", tmp_path], check=True)
     assert leaks.leftovers(tmp_path, before) == []
+
+
+#: A daemon that answers every request with an empty list, and says what it was started with.
+FAKE_DAEMON = """
+import os, socket, sys
+path = sys.argv[sys.argv.index("--socket") + 1]
+if os.environ.get("REFUSE"):
+    sys.exit("refused to start")
+os.makedirs(os.path.dirname(path), exist_ok=True)
+if os.path.exists(path):
+    os.unlink(path)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+print("started", sys.argv[1], flush=True)
+while True:
+    client, _ = listener.accept()
+    client.recv(65536)
+    client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 2\\r\\n\\r\\n[]")
+    client.close()
+"""
+
+
+def test_engine_starts_dies_and_comes_back(base_folder: Path) -> None:
+    engine = Engine(base_folder, command=[sys.executable, "-IS", "-c", FAKE_DAEMON])
+    engine.start()
+    try:
+        first = engine.pid
+        assert engine.api("GET", "/containers/json").body == []
+        assert "started serve" in engine.log
+        engine.kill()
+        assert not engine.answers()
+        engine.start()
+        assert engine.pid != first
+        assert engine.stop() == -15
+        with pytest.raises(AssertionError, match="refused to start"):
+            engine.start(env={"REFUSE": "1"})
+    finally:
+        engine.close()
+    assert not engine.folder.exists()
