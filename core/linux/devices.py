@@ -1,7 +1,7 @@
 """The nodes and links of a container's /dev, made by fd in a tmpfs that is known to be fresh.
 
-An image may ship a /dev with links, files and nodes of its own (CVE-2026-41579): nothing of it is used. The spec's tmpfs
-covers it, every node is made below the fd of that tmpfs and looked at after it was made.
+An image may ship a /dev with links, files and nodes of its own (CVE-2026-41579): nothing of it is used. The spec's
+tmpfs covers it, every node is made below the fd of that tmpfs and looked at after it was made.
 """
 
 from __future__ import annotations

@@ -205,11 +205,11 @@ def overlay_method() -> str:
     global _method
     if not _method:
         wanted = os.environ.get(METHOD_VARIABLE, "")
-        _method = wanted if wanted in ("fsopen", "mount") else ("fsopen" if _knows_lowerdir_plus() else "mount")
+        _method = wanted if wanted in ("fsopen", "mount") else ("fsopen" if knows_lowerdir_plus() else "mount")
     return _method
 
 
-def _knows_lowerdir_plus() -> bool:
+def knows_lowerdir_plus() -> bool:
     """Up to 6.4 overlayfs swallows *any* parameter until the mount is made: a bad one must be refused as well."""
     try:
         context = syscalls.fsopen("overlay")

@@ -1,12 +1,12 @@
 """What a process of ours does to itself: identity, protection from containers, an end to imports.
 
-Why the interpreter is protected (CVE-2019-5736): a process of ours that stands inside a container, between clone3 and
-execve, has ``/proc/PID/exe``; a hostile program there could open it and write into the interpreter of the host. So the
-engine re-executes itself once from a private read-only bind of its own binary (open_tree + mount_setattr, no copy), and
-is not dumpable: /proc/PID belongs to root and ptrace is refused.
+Why the interpreter is protected (CVE-2019-5736): a process of ours that stands inside a container, between clone3
+and execve, has ``/proc/PID/exe``; a hostile program there could open it and write into the interpreter of the host.
+So the engine re-executes itself once from a private read-only bind of its own binary (open_tree + mount_setattr, no
+copy), and is not dumpable: /proc/PID belongs to root and ptrace is refused.
 
-Why imports end (``seal_imports``): after pivot_root ``sys.path`` names folders of the *container*; an import there, even
-the ``import traceback`` of an error path, would run the container's code with the host's root rights.
+Why imports end (``seal_imports``): after pivot_root ``sys.path`` names folders of the *container*; an import there,
+even the ``import traceback`` of an error path, would run the container's code with the host's root rights.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import os
 import sys
 
 from core.linux import syscalls
+from core.linux.features import kernel_features
+
+__all__ = ["hide_self", "kernel_features", "protect_self", "readonly_executable", "seal_imports", "start_time"]
 
 #: Set in the environment of the re-executed process, so that it does not do it again.
 _PROTECTED = "DOCKYARD_PROTECTED"

@@ -202,12 +202,9 @@ def _mount_one(mount: oci.Mount, root_fd: int, source: int, cgroup_namespace: bo
             _adjust_bind(source, options)
             syscalls.move_mount(source, target)
             return []
-        try:
-            fd = mounts.make_detached(kind, options.set, options.data, mount.get("source", kind))
-        except OSError as error:
-            if kind == "mqueue" and error.errno == errno.ENODEV:
-                return ["the kernel has no POSIX message queues: /dev/mqueue is not mounted"]
-            raise
+        fd = _new_file_system(mount, options)
+        if fd < 0:
+            return [f"the kernel has no {kind} file system: {destination} is not mounted"]
         try:
             if options.propagation:
                 _propagate(fd, options.propagation)
@@ -217,6 +214,17 @@ def _mount_one(mount: oci.Mount, root_fd: int, source: int, cgroup_namespace: bo
     finally:
         os.close(target)
     return []
+
+
+def _new_file_system(mount: oci.Mount, options: mounts.Options) -> int:
+    """A detached mount; -1 where the kernel lacks POSIX message queues, which few programs miss."""
+    kind = mount.get("type", "")
+    try:
+        return mounts.make_detached(kind, options.set, options.data, mount.get("source", kind))
+    except OSError as error:
+        if kind == "mqueue" and error.errno == errno.ENODEV:
+            return -1
+        raise
 
 
 def _adjust_bind(fd: int, options: mounts.Options) -> None:

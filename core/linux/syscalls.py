@@ -203,6 +203,15 @@ def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     return pid, pidfd.value
 
 
+def clone3_probe() -> None:
+    """OSError ENOSYS where the kernel has no clone3; else nothing, and no process is made (the size is too small)."""
+    try:
+        _syscall("clone3", bytes(8), 8)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            raise
+
+
 def unshare(flags: int) -> None:
     """unshare(2)."""
     _check(_libc.unshare(ctypes.c_int(flags).value), "unshare")
