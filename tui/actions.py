@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from textual.binding import Binding
+    from textual.binding import BindingType
 
 
 class Action(NamedTuple):
@@ -42,8 +42,8 @@ ACTIONS: tuple[Action, ...] = (
            "it runs.", "containers", "remove", "remove", changes=True, dangerous=True),
     Action("pause", "p", "Pause or resume", "Freeze all processes of the selected container, or let them go on.",
            "containers", "pause", changes=True),
-    Action("shell", "e,enter", "Shell", "Give this terminal to a shell in the selected container (bash, zsh, ash or sh, "
-           "whichever it has). Leave with exit, or ctrl+p ctrl+q to leave it running.",
+    Action("shell", "e,enter", "Shell", "Give this terminal to a shell in the selected container: bash, zsh, ash or "
+           "sh, whichever it has. Leave with exit, or ctrl+p ctrl+q to leave it running.",
            "containers", "shell", "shell", changes=True),
     Action("inspect", "i", "Inspect", "Everything the engine knows of the selected container, as a tree that can be "
            "searched.", "containers", "inspect", "inspect"),
@@ -53,8 +53,8 @@ ACTIONS: tuple[Action, ...] = (
            "containers", "sort"),
     Action("sort-reverse", "O", "Reverse the order", "Turn the order of the list round.",
            "containers", "sort_reverse"),
-    Action("filter", "slash", "Filter", "Show only containers that match. Words must all match name, image, state or id; "
-           "~WORD is a regular expression, !WORD must not match, label:KEY or label:KEY=VALUE looks at labels.",
+    Action("filter", "slash", "Filter", "Show only containers that match. Words must all match name, image, state or "
+           "id; ~WORD is a regular expression, !WORD must not match, label:KEY or label:KEY=VALUE looks at labels.",
            "containers", "filter", "filter"),
     Action("log-follow", "f", "Follow", "Follow the log's end, or hold it still.", "log", "log_follow", "follow"),
     Action("log-wider", "z", "Log larger", "Give the log the whole screen, or half of it again.",
@@ -65,9 +65,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("search-previous", "N", "Previous match", "Go to the match before.", "view", "search_previous", "previous"),
     Action("fold", "space,enter", "Fold", "Close or open the part under the cursor.", "view", "fold", "fold"),
     Action("palette", "colon", "Palette", "Find an action by its name and do it.", "app", "palette", "palette"),
-    Action("theme", "t", "Next theme", "Change the colours for this session; `theme` in the configuration file keeps one.",
-           "app", "next_theme"),
-    Action("mouse", "m", "Mouse on or off", "With the mouse off the terminal itself selects text.", "app", "toggle_mouse"),
+    Action("theme", "t", "Next theme", "Change the colours for this session; `theme` in the configuration file keeps "
+           "one.", "app", "next_theme"),
+    Action("mouse", "m", "Mouse on or off", "With the mouse off the terminal itself selects text.",
+           "app", "toggle_mouse"),
     Action("redraw", "ctrl+l", "Redraw", "Paint the whole screen again.", "app", "redraw"),
     Action("help", "question_mark", "Help", "This list.", "app", "help", "help"),
     Action("quit", "q,ctrl+q", "Quit", "Leave the workstation. The engine and all containers stay up.",
@@ -118,7 +119,7 @@ def footer(scope: str, keymap: dict[str, str]) -> list[tuple[str, str]]:
     return [(key_text(keys_of(action, keymap)), action.short) for action in chosen]
 
 
-def bindings(scope: str) -> list[Binding]:
+def bindings(scope: str) -> list[BindingType]:
     """Textual's bindings of ``scope``; their ``id`` is the action's name, so that ``set_keymap`` rebinds them.
 
     All have priority: the application then does them in the order of the keys. Otherwise keys that arrive in one
@@ -128,8 +129,13 @@ def bindings(scope: str) -> list[Binding]:
 
     return [
         Binding(
-            action.keys, f"app.act('{action.name}')", action.title, show=False, priority=True,
-            id=action.name, tooltip=action.help,
+            action.keys,
+            f"app.act('{action.name}')",
+            action.title,
+            show=False,
+            priority=True,
+            id=action.name,
+            tooltip=action.help,
         )
         for action in ACTIONS
         if action.scope == scope

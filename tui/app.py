@@ -107,7 +107,10 @@ def _picture(config: Config, rows: list[Row], engine: str, where: str) -> str:
     now = time.time()
     table = split(height, len(rows))
     where += "  read-only" if config.read_only else ""
-    lines: list[tuple[Line, bool]] = [(title(width, engine, where, rows, len(rows)), False), (heading(layout, "state"), False)]
+    lines: list[tuple[Line, bool]] = [
+        (title(width, engine, where, rows, len(rows)), False),
+        (heading(layout, "state"), False),
+    ]
     lines += [(row_line(row, None, layout, now), index == 0) for index, row in enumerate(rows[: table - 1])]
     lines += [([], False)] * (table + 1 - len(lines))
     lines.append((rule(width, f"{rows[0].name} log" if rows else "log"), False))

@@ -26,7 +26,9 @@ _CACHE_LIMIT = 8192
 class Canvas:
     """``width`` × ``height`` cells. ``sgr`` turns a style into the parameters of ``ESC [ … m``."""
 
-    def __init__(self, width: int, height: int, sgr: Callable[[Style | None], str], *, ascii_only: bool = False) -> None:
+    def __init__(
+        self, width: int, height: int, sgr: Callable[[Style | None], str], *, ascii_only: bool = False
+    ) -> None:
         self.width, self.height = width, height
         self._sgr = sgr
         self._ascii = ascii_only

@@ -191,7 +191,9 @@ class Client:
         """Remove; ``force`` kills it first."""
         await self.call("DELETE", f"/containers/{quote(ref)}" + ("?force=1" if force else ""), timeout=300)
 
-    async def logs(self, ref: str, *, tty: bool, tail: int, follow: bool = True) -> AsyncIterator[list[tuple[int, bytes]]]:
+    async def logs(
+        self, ref: str, *, tty: bool, tail: int, follow: bool = True
+    ) -> AsyncIterator[list[tuple[int, bytes]]]:
         """(stream, bytes) pairs of the log from ``tail`` lines before its end; a terminal's output is stream 1."""
         query = urlencode({"stdout": 1, "stderr": 1, "follow": int(follow), "tail": tail})
         demuxer = Demuxer()
@@ -210,7 +212,13 @@ class Client:
 
     async def exec_create(self, ref: str, command: list[str], *, tty: bool, size: tuple[int, int] | None = None) -> str:
         """A new exec's id. ``size`` is (rows, columns)."""
-        body: dict[str, Any] = {"AttachStdout": True, "AttachStderr": True, "AttachStdin": tty, "Tty": tty, "Cmd": command}
+        body: dict[str, Any] = {
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "AttachStdin": tty,
+            "Tty": tty,
+            "Cmd": command,
+        }
         if tty:
             body["Env"] = ["TERM=xterm-256color"]
             if size:

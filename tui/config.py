@@ -85,7 +85,9 @@ class Config:
             if name not in known:
                 self.problems.append(f"{self.path}: keys.{name}: no such action; allowed: {', '.join(sorted(known))}")
             elif not isinstance(keys, str) or not keys.strip():
-                self.problems.append(f'{self.path}: keys.{name} = {keys!r}: allowed: keys in quotes, as "x" or "ctrl+x,f5"')
+                self.problems.append(
+                    f'{self.path}: keys.{name} = {keys!r}: allowed: keys in quotes, as "x" or "ctrl+x,f5"'
+                )
             else:
                 self.keys[name] = ",".join(key.strip() for key in keys.split(","))
         self._find_clashes()
@@ -96,7 +98,9 @@ class Config:
             for key in self.keys.get(action.name, action.keys).split(","):
                 other = taken.get(("app", key)) or taken.setdefault((action.scope, key), action.name)
                 if other != action.name and {other, action.name} & self.keys.keys():
-                    self.problems.append(f"{self.path}: keys: {key} is given to {other} and to {action.name}: {other} has it")
+                    self.problems.append(
+                        f"{self.path}: keys: {key} is given to {other} and to {action.name}: {other} has it"
+                    )
 
 
 def default_path() -> str:

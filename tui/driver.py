@@ -109,7 +109,9 @@ class Writer(threading.Thread):
 class TerminalDriver(LinuxDriver):
     """See the module. ``present`` takes the compositor's updates; everything else is Textual's driver contract."""
 
-    def __init__(self, app: Any, *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, app: Any, *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         self._fd = sys.__stderr__.fileno() if sys.__stderr__ is not None else 2
         self._out: Writer | None = None
@@ -199,7 +201,7 @@ class TerminalDriver(LinuxDriver):
             os.read(self._wake_read, 64)
         for number in (signal.SIGHUP, signal.SIGTERM):
             loop.add_signal_handler(number, self.hang_up)
-        super().start_application_mode()
+        super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual leaves it unannotated
         if self.original_attributes is not None:
             self.attrs_before = self.original_attributes
 

@@ -46,7 +46,9 @@ async def find_shell(client: Client, ref: str) -> str:
 class Session:
     """One exec with the terminal: ``run`` returns a sentence for the person, and never raises but for cancellation."""
 
-    def __init__(self, client: Client, ref: str, name: str, suspend: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, client: Client, ref: str, name: str, suspend: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._client, self._ref, self._name, self._suspend = client, ref, name, suspend
         self._in = sys.__stdin__.fileno() if sys.__stdin__ is not None else 0
         self._out = sys.__stderr__.fileno() if sys.__stderr__ is not None else 2
@@ -144,8 +146,8 @@ class Session:
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        loop.add_reader(self._in, lambda: ready.done() or ready.set_result(None))
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self._in, _set, ready)
         try:
             await ready
         finally:
@@ -169,6 +171,11 @@ class Session:
             return "Detached: the shell goes on without a terminal"
         code = state.get("ExitCode") or 0
         return "Shell closed" if code == 0 else f"Shell ended with exit code {code}"
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 __all__ = ["RESET", "NoShell", "Session", "find_shell"]

@@ -29,7 +29,9 @@ def overview(socket_path: str) -> str:
     running = sum(row.running for row in rows)
     lines.append("")
     lines.append(f"{running} running, {len(rows) - running} not. In a terminal, `dockyard` opens the workstation;")
-    lines.append("`dockyard logs NAME` shows a log, `dockyard exec -it NAME sh` opens a shell, `dockyard --help` the rest.")
+    lines.append(
+        "`dockyard logs NAME` shows a log, `dockyard exec -it NAME sh` is a shell, `dockyard --help` the rest."
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -57,7 +57,7 @@ class Workstation(App[int]):
         rows = list(seed or ())
         self.feed.seed(rows)
         self.table = ContainerTable(self.painter, rows, self.meter.usage, id="table")
-        self.home = ContainersScreen(self.painter, self.table, config.keys)
+        self.home = ContainersScreen(self.painter, self.table, config.keys, self._selection_moved)
         self.home.engine, self.home.where = engine, client.socket_path
         self.home.read_only = config.read_only
         #: Set by ``tui.app``: the terminal's settings from before, and that a first picture is on screen.
@@ -150,10 +150,8 @@ class Workstation(App[int]):
 
     # ── the log beside the list ───────────────────────────────────────────────────────────────────────────
 
-    def on_container_table_selected(self, message: ContainerTable.Selected) -> None:
-        """Another container: its log, once the cursor rests."""
-        self.home.label()
-        self.set_timer(SETTLE, self._select)
+    def _selection_moved(self) -> None:
+        self.set_timer(SETTLE, self._select)  # the log follows once the cursor rests
 
     def _select(self) -> None:
         row = self.table.selected
@@ -207,7 +205,9 @@ class Workstation(App[int]):
         """Do the action ``name`` of the table; the only way in for keys and palette."""
         action = by_name(name)
         if action.changes and self.config.read_only:
-            self.notify(f"{action.title}: this workstation is read-only (read_only in {self.config.path})", markup=False)
+            self.notify(
+                f"{action.title}: this workstation is read-only (read_only in {self.config.path})", markup=False
+            )
             return
         if action.scope in ("containers", "log") and self.screen is not self.home:
             return
@@ -319,7 +319,9 @@ class Workstation(App[int]):
         if isinstance(self.screen, ViewScreen | ConfirmScreen):
             return
         entries = help_entries(self.config.keys, self.size.width)
-        self.push_screen(ViewScreen(self.painter, "Help: what can be done, and by which key", entries, self.config.keys))
+        self.push_screen(
+            ViewScreen(self.painter, "Help: what can be done, and by which key", entries, self.config.keys)
+        )
 
     async def do_shell(self) -> None:
         """The terminal to a shell in the selected container."""

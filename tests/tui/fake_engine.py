@@ -194,7 +194,9 @@ class FakeEngine:
         state = {"StartedAt": started, "ExitCode": 0}
         if "(" in found["Status"] and not running:
             state["ExitCode"] = int(found["Status"].split("(")[1].split(")")[0])
-        _json(writer, 200, {"Id": ref, "Config": {"Tty": ref in self.tty}, "State": state} | self.inspected.get(ref, {}))
+        _json(
+            writer, 200, {"Id": ref, "Config": {"Tty": ref in self.tty}, "State": state} | self.inspected.get(ref, {})
+        )
 
     async def _exec(
         self, parts: list[str], query: dict[str, str], body: bytes,

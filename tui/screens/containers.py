@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import on
 from textual.app import ComposeResult
 from textual.screen import Screen
@@ -13,8 +15,9 @@ from tui.rows import Row, age, in_order
 from tui.widgets.bar import Bar
 from tui.widgets.log import LogPane
 from tui.widgets.paint import Painter
-from tui.widgets.table import ContainerTable
+from tui.widgets.table import EMPTY, ContainerTable
 
+NO_MATCH = "No container matches the filter; escape shows all."
 SORTS = ("state", "name", "image", "cpu", "mem", "age")
 
 
@@ -23,8 +26,11 @@ class ContainersScreen(Screen[None]):
 
     AUTO_FOCUS = "#table"
 
-    def __init__(self, painter: Painter, table: ContainerTable, keymap: dict[str, str]) -> None:
+    def __init__(
+        self, painter: Painter, table: ContainerTable, keymap: dict[str, str], on_selected: Callable[[], None]
+    ) -> None:
         super().__init__()
+        self._on_selected = on_selected
         self.painter, self.table, self.keymap = painter, table, keymap
         self.log_pane = LogPane(painter, id="log")
         self.filter_input = Input(id="filter", placeholder="filter: text, ~regex, !not, label:key=value")
@@ -91,7 +97,7 @@ class ContainersScreen(Screen[None]):
 
     def _label_rule(self, width: int) -> None:
         row, log = self.table.selected, self.log_pane
-        note = "" if row is None else "following" if log.following and row.running else "end" if log.following else "held"
+        note = "held" if not log.following else "following" if row is not None and row.running else "end"
         if log.buffer.dropped:
             note = f"{log.buffer.dropped:,} earlier lines not kept · {note}"
         if self._filter_error:
@@ -142,7 +148,7 @@ class ContainersScreen(Screen[None]):
         except FilterError as error:
             # What was valid last stays in force while the rest is being typed.
             self._filter_error = f"filter {error}"
-        self.table.empty = "No container matches the filter; escape shows all." if event.value else self.table.empty
+        self.table.empty = NO_MATCH if event.value else EMPTY
         self.show_rows(self._all)
 
     @on(Input.Submitted, "#filter")
@@ -150,6 +156,12 @@ class ContainersScreen(Screen[None]):
         if not self.filter_input.value:
             self.filter_input.display = False
         self.set_focus(self.table)
+
+    @on(ContainerTable.Selected)
+    def _selected(self) -> None:
+        # Not left to bubble: Textual stops a message at the parent that caused it.
+        self.label()
+        self._on_selected()
 
     @on(LogPane.Changed)
     def _log_changed(self) -> None:

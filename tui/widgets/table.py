@@ -15,6 +15,9 @@ from tui.frame import Line, Usage, columns, heading, row_line
 from tui.rows import Row
 from tui.widgets.paint import Painter
 
+#: Shown in place of rows.
+EMPTY = "No containers yet. Try `dockyard run -it --rm host bash` in another terminal."
+
 
 class ContainerTable(ScrollView, can_focus=True):
     """Rows in the order given. The selection is an id, so that it stays on its container when the order changes."""
@@ -43,7 +46,7 @@ class ContainerTable(ScrollView, can_focus=True):
         self.usage = usage
         self.selected_id = rows[0].id if rows else ""
         self.sort, self.reverse = "state", False
-        self.empty = "No containers yet. Try `dockyard run -it --rm host bash` in another terminal."
+        self.empty = EMPTY
         self._lines: dict[int, Line] = {}
 
     @property
