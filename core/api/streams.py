@@ -1,9 +1,9 @@
 """Answers that go on: chunked streams, and connections that stop being HTTP.
 
 Attach and exec hand the client's own socket to the container's monitor, so that a shell survives the death of
-the daemon. :meth:`Connection.hijack` ends HTTP on a connection: the answer's head goes out, reading stops, what
-was read already is kept, the descriptor is duplicated, and the loop's transport lets go of its own without
-shutting the connection down (a shutdown would reach the client, a close does not).
+the daemon. :meth:`Connection.hijack` ends HTTP on a connection: the answer's head goes out, reading stops,
+what was read already is kept, the descriptor is duplicated, and the loop's transport lets go of its own
+without shutting the connection down (a shutdown would reach the client, a close does not).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 from struct import Struct
 from typing import Any
@@ -31,24 +32,29 @@ MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 #: The multiplexed stream has a content type of its own since this version.
 MULTIPLEXED_SINCE = (1, 42)
 _STDERR = 2
+#: Bytes of a head that is waited for; aiohttp refuses a longer one.
+MAX_HEAD = 64 * 1024
+_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?=\r\n|$)", re.IGNORECASE)
 _UCRED = Struct("iII")  # struct ucred of unix(7): pid, uid, gid
 
 
 class Connection(RequestHandler):
     """One client's connection. Knows which task answers it, and can stop being HTTP."""
 
-    __slots__ = ("_hijacking", "_streaming")
+    __slots__ = ("_held", "_hijacking", "_streaming")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._streaming: asyncio.Task[Any] | None = None
         self._hijacking = False
+        self._held = b""  # the beginning of a head that has not come whole
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if log.isEnabledFor(logging.DEBUG):
-            raw = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            log.debug("connection from pid %d, uid %d, gid %d", *_UCRED.unpack(raw))
+            sock = transport.get_extra_info("socket")
+            peer = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+            log.debug("connection from pid %d, uid %d, gid %d", *peer)
 
     def stream_until_lost(self) -> None:
         """From now on the current task is cancelled when the client leaves or the server shuts down."""
@@ -70,8 +76,16 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._hijacking:
             self._message_tail += data
-        else:
-            super().data_received(data)
+            return
+        idle = self._current_request is None and not self._messages
+        if self._held or (idle and data and data[:5] == b"POST "[: len(data)]):
+            data = self._held + data
+            if b"\r\n\r\n" not in data and len(data) < MAX_HEAD:
+                self._held = data
+                return
+            self._held = b""
+            data = _keep_what_follows(data)
+        super().data_received(data)
 
     async def hijack(self, head: bytes) -> tuple[socket.socket, bytes]:
         """Send ``head`` and leave HTTP. Returns the client's socket, non-blocking, and what it already sent.
@@ -92,6 +106,16 @@ class Connection(RequestHandler):
         sock.setblocking(False)
         transport.abort()
         return sock, preread
+
+
+def _keep_what_follows(data: bytes) -> bytes:
+    """``data``, which begins with a head, made so that what follows an upgrade request is kept.
+
+    aiohttp's parser knows one protocol to upgrade to, websocket: what comes after such a request is left
+    alone, what comes after any other (Docker's ``tcp``) is dropped or taken for a request.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nUpgrade: websocket", head, count=1) + end + rest
 
 
 class Hijacked(StreamResponse):
