@@ -101,10 +101,14 @@ class LogWriter:
         try:
             if self._size + FRAME.size + length > self._max_size:
                 self._rotate()
-            if self.lost_frames:
-                self._write_mark(at_ns)
             FRAME.pack_into(self._header, 0, stream, 0, 0, length, at_ns)
-            self._append([self._header, data], FRAME.size + length, at_ns)
+            if self.lost_frames:
+                mark = self._mark(at_ns)
+                # Together or not at all: on a disk that stays full the marks alone would fill it.
+                self._append([mark, self._header, data], len(mark) + FRAME.size + length, at_ns)
+                self.lost_bytes = self.lost_frames = 0
+            else:
+                self._append([self._header, data], FRAME.size + length, at_ns)
         except OSError as error:
             self._lose(length, error)
             return False
@@ -146,13 +150,11 @@ class LogWriter:
             os.close(self._index_fd)
             self._index_fd = -1
 
-    def _write_mark(self, at_ns: int) -> None:
+    def _mark(self, at_ns: int) -> bytes:
         text = (
             f"[dockyard: {self.lost_bytes} bytes of output were not logged: the log could not be written]\n"
         ).encode()
-        header = FRAME.pack(STDERR, LOST, 0, len(text), at_ns)
-        self._append([header, text], len(header) + len(text), at_ns)
-        self.lost_bytes = self.lost_frames = 0
+        return FRAME.pack(STDERR, LOST, 0, len(text), at_ns) + text
 
     def _lose(self, length: int, error: OSError) -> None:
         first = not self.lost_frames
@@ -187,9 +189,7 @@ class LogWriter:
 
     def _open_index(self, size: int) -> int:
         """Open the index of the current file; the offset of its last record below ``size``, 0 for none."""
-        self._index_fd = os.open(
-            self._path(CURRENT, "idx"), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+        self._index_fd = os.open(self._path(CURRENT, "idx"), os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if _read_header(self._index_fd) != (INDEX_MAGIC, self._sequence):
             os.ftruncate(self._index_fd, 0)
             os.write(self._index_fd, FILE_HEADER.pack(INDEX_MAGIC, self._sequence))

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,11 +175,11 @@ class FakeImages:
         image = self.get(ref)
         image.tags = (*image.tags, target)
 
-    async def remove(self, ref: str, *, force: bool, prune: bool) -> list[dict[str, str]]:
+    async def remove(self, ref: str, *, force: bool, prune: bool) -> Sequence[dict[str, str]]:
         self.images.remove(self.get(ref))
         return [{"Untagged": ref}]
 
-    async def load(self, source: AsyncIterator[bytes], progress: Callable[[str], None]) -> list[str]:
+    async def load(self, source: AsyncIterator[bytes], progress: Callable[[str], None]) -> Sequence[str]:
         self.uploads.append(b"".join([chunk async for chunk in source]))
         if self.failure is not None:
             raise self.failure

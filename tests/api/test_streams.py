@@ -98,7 +98,7 @@ async def test_a_follower_that_leaves_is_let_go(api: Served) -> None:
     before = len(asyncio.all_tasks())
     connection.close()
     await wait_until_async(lambda: len(asyncio.all_tasks()) < before, what="the handler has ended")
-    assert api.engine.containers.get(box.id)
+    assert api.engine.containers.get("box") == box
 
 
 async def test_logs_of_driver_none(api: Served) -> None:
