@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Bytes of a JSON body at most; a create request with a hundred kilobytes of environment is far below.
 MAX_BODY = 4 * 1024 * 1024
 MAX_QUERY_FIELDS = 1000
+#: Nanoseconds since the epoch that stand for every later moment.
+MAX_TIME = 1 << 63
 
 JSON = "application/json"
 _dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -127,6 +129,8 @@ class Call:
             return 0
         if not (seconds.lstrip("-").isdecimal() and (fraction or "0").isdecimal()):
             raise InvalidArgument(f'invalid {name}: "{value}" is not in seconds since the epoch')
+        if len(seconds) > 10:
+            return MAX_TIME
         return max(0, int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9]))
 
     def filters(self) -> dict[str, list[str]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_response import StreamResponse
 
-from core.api.call import JSON, Call, empty, line, not_supported, reply
+from core.api.call import Call, empty, line, not_supported, reply
+from core.api.streams import whole_stream
 from core.container.inspect import rfc3339
 from core.errors import InvalidArgument, Unsupported
 
@@ -149,13 +150,13 @@ async def create(call: Call) -> StreamResponse:
     image = await call.engine.images.import_rootfs(
         call.chunks(), reference or None, call.texts("changes"), call.text("message"), call.text("platform")
     )
-    return Response(body=line({"status": image.id}), content_type=JSON)
+    return whole_stream(line({"status": image.id}))
 
 
 async def load(call: Call) -> StreamResponse:
     """``POST /images/load``: all of the archive's images, or none and an error."""
     messages = await call.engine.images.load(call.chunks(), _ignore)
-    return Response(body=b"".join(line({"stream": text + "\n"}) for text in messages), content_type=JSON)
+    return whole_stream(b"".join(line({"stream": text + "\n"}) for text in messages))
 
 
 def _ignore(progress: str) -> None:

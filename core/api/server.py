@@ -21,7 +21,7 @@ from core.api import versions
 from core.api.call import JSON, Call, Engine, empty, failure, line
 from core.api.errors import message_of, status_of
 from core.api.routes import find
-from core.api.streams import Connection
+from core.api.streams import MAX_HEAD, Connection
 from core.container.logs import LogReader
 from core.errors import DockyardError, Forbidden
 
@@ -64,7 +64,8 @@ class ApiServer:
             "lingering_time": 1.0,
             "logger": log,
             # Filters travel in the query; uploads want large reads; nobody compresses on a Unix socket.
-            "max_line_size": 64 * 1024,
+            "max_line_size": MAX_HEAD,
+            "max_field_size": MAX_HEAD,
             "read_bufsize": 256 * 1024,
             "auto_decompress": False,
         }
@@ -120,7 +121,7 @@ async def _explain(call: Call | None, error: DockyardError) -> StreamResponse:
     status, message = status_of(error), message_of(error)
     if status == 304:
         return empty(304)
-    if status >= 500:
+    if status == 500:
         log.warning("%s", message)
     begun = None if call is None else call.begun
     if begun is None:

@@ -19,9 +19,9 @@ from typing import Any
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
-from aiohttp.web_response import StreamResponse
+from aiohttp.web_response import Response, StreamResponse
 
-from core.api.call import Call
+from core.api.call import JSON, Call
 from core.container.logs import STDCOPY
 from core.errors import InvalidArgument, Unavailable
 
@@ -32,6 +32,8 @@ MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 #: The multiplexed stream has a content type of its own since this version.
 MULTIPLEXED_SINCE = (1, 42)
 _STDERR = 2
+#: Bytes that a client may send before it has the head: they travel to the monitor in one message.
+MAX_PREREAD = 64 * 1024
 #: Bytes of a head that is waited for; aiohttp refuses a longer one.
 MAX_HEAD = 64 * 1024
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?=\r\n|$)", re.IGNORECASE)
@@ -90,13 +92,15 @@ class Connection(RequestHandler):
     async def hijack(self, head: bytes) -> tuple[socket.socket, bytes]:
         """Send ``head`` and leave HTTP. Returns the client's socket, non-blocking, and what it already sent.
 
-        Raises Unavailable when the client is gone.
+        Raises Unavailable when the client is gone, InvalidArgument when it did not wait for its answer.
         """
         transport = self.transport
         if transport is None or transport.is_closing():
             raise Unavailable("the client is gone")
         self._hijacking = True
         transport.pause_reading()
+        if len(self._message_tail) > MAX_PREREAD:
+            raise InvalidArgument("the client sent too much before it had its answer", hint="wait for the head")
         transport.set_write_buffer_limits(0)
         transport.write(head)
         await self._drain_helper()
@@ -141,6 +145,13 @@ async def begin_stream(call: Call, content_type: str) -> StreamResponse:
     response.enable_chunked_encoding()
     await response.prepare(call.request)
     call.begun = response
+    return response
+
+
+def whole_stream(lines: bytes) -> Response:
+    """Lines of JSON that are complete, chunked all the same: clients take anything else for one document."""
+    response = Response(body=lines, content_type=JSON)
+    response.enable_chunked_encoding()
     return response
 
 

@@ -274,3 +274,62 @@ async def test_restarted_is_not_recreated(api: Served) -> None:
     box = api.engine.add("box")
     assert (await api.ask("POST", "/containers/box/start")).status == 204
     assert api.engine.containers.get(box.id).status is Status.RUNNING
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/containers/%00/json",
+        "/containers/%ff%fe/json",
+        "/containers/%ED%A0%80/json",
+        "/containers/..%2f..%2fetc/json",
+        "/containers//json",
+        "//containers/json",
+        "/v1.51",
+        "/v1.51/",
+        "/v9999999999.1/version",
+        "/v1.x/version",
+        "/containers/json?filters=" + "%5B" * 5000,
+        "/containers/json?filters=%7B%22name%22%3A%5B%22%28%22%5D%7D",
+        "/containers/json?filters=null",
+        "/containers/json?filters=%7B%22name%22%3A5%7D",
+        "/containers/json?limit=" + "9" * 5000,
+        "/containers/json?" + "&".join(f"a{n}=1" for n in range(2000)),
+        "/containers/box/logs?stdout=1&tail=" + "9" * 5000,
+        "/containers/box/logs?stdout=1&since=" + "9" * 300,
+        "/containers/box/logs?stdout=1&until=-1.5",
+        "/events?until=1&since=" + "9" * 300,
+        "/images/json?filters=%7B%22reference%22%3A%5B%22%5B%22%5D%7D",
+        "/networks?filters=%7B%22id%22%3A%7B%22%22%3Atrue%7D%7D",
+        "/%e2%82%ac",
+    ],
+)
+async def test_strange_requests_get_an_answer(api: Served, target: str) -> None:
+    api.engine.add("box")
+    answer = await api.ask("GET", target)
+    assert answer.status in (200, 400, 404, 501)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "null", "5", "[]", '"x"', '{"Image": 5}', '{"Image": "i", "Env": {"a": 1}}', '{"Image": "\\u0000"}',
+        '{"Image": "i", "Labels": {"\\ud800": "\\ud800"}}', '{"Image": "i", "HostConfig": []}',
+        '{"Image": "i", "HostConfig": {"Memory": 1e400}}', '{"Image": "i", "HostConfig": {"Memory": NaN}}',
+        '{"Image": "i", "HostConfig": {"Ulimits": [{"Name": "nofile", "Soft": "x"}]}}',
+    ],
+)  # fmt: skip
+async def test_strange_bodies_get_an_answer(api: Served, body: str) -> None:
+    head = f"POST /containers/create HTTP/1.1\nHost: d\nContent-Type: application/json\nContent-Length: {len(body)}"
+    reader, writer = await api.open(head, body.encode())
+    status, _ = await read_head(reader)
+    writer.close()
+    assert status in (201, 400)
+
+
+async def test_streams_of_json_are_chunked(api: Served) -> None:
+    """docker-py reads line by line only what is chunked."""
+    reader, writer = await api.open("POST /images/load HTTP/1.1\nHost: d\nContent-Length: 1", b"x")
+    status, headers = await read_head(reader)
+    writer.close()
+    assert (status, headers["transfer-encoding"], headers["content-type"]) == (200, "chunked", "application/json")

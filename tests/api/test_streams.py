@@ -342,3 +342,13 @@ async def test_a_head_in_pieces_loses_nothing(api: Served) -> None:
     assert preread + await receive(sock, 5 - len(preread)) == b"early"
     sock.close()
     writer.close()
+
+
+async def test_a_client_that_does_not_wait_for_its_head(api: Served) -> None:
+    api.engine.add("box", running=True)
+    head = f"POST /containers/box/attach?stream=1&stdin=1 HTTP/1.1\nHost: d\n{UPGRADE}"
+    reader, writer = await api.open(head, b"x" * 100_000)
+    status, _ = await read_head(reader)
+    assert status == 400
+    assert not api.engine.containers.attached
+    writer.close()
