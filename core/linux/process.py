@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 
 from core.linux import syscalls
 from core.linux.features import kernel_features
@@ -86,22 +87,17 @@ def seal_imports() -> None:
 
     Preloads what Python itself imports lazily on error paths: traceback and what that uses, the codecs.
     """
-    import encodings.ascii
-    import encodings.latin_1
-    import encodings.utf_8  # noqa: F401
-    import linecache
-    import traceback
-
     for name in ("utf-8", "ascii", "latin-1"):
-        "a".encode(name).decode(name)
+        with open(os.devnull, encoding=name):
+            pass  # str.encode has short cuts; a file's codec is looked up, and its module imported
     try:
         raise ValueError("preload")
     except ValueError as error:
         traceback.format_exception(error)
     # A traceback wants source lines: they would be read from the container's files of that name.
-    linecache.cache.clear()
-    linecache.getline = _no_line
-    linecache.updatecache = _no_lines
+    linecache = sys.modules.get("linecache")
+    if linecache is not None:
+        vars(linecache).update(cache={}, getline=_no_line, getlines=_no_lines, updatecache=_no_lines)
     sys.path.clear()
     sys.meta_path.clear()
     sys.path_hooks.clear()

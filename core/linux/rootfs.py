@@ -199,6 +199,8 @@ def _mount_one(mount: oci.Mount, root_fd: int, source: int, cgroup_namespace: bo
             cgroup_view.mount_cgroups(target, options.set, own_namespace=cgroup_namespace)
             return []
         if source >= 0:
+            if directory != stat.S_ISDIR(os.fstat(target).st_mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), destination)
             _adjust_bind(source, options)
             syscalls.move_mount(source, target)
             return []

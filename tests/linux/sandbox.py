@@ -81,7 +81,10 @@ class Sandbox:
         self.scratch_size = 0
         self.seccomp: bytes | None = None
         self.terminal = False
-        self.inside: Callable[[], None] | None = None  # called after pivot_root, before masks
+        self.inside: Callable[[], None] | None = None  # called in the child after pivot_root, before masks
+        self.before: Callable[[], None] | None = None  # called in the child before its first mount
+        self.meanwhile: Callable[[], Any] | None = None  # called in the parent while it runs; its result is ``noted``
+        self.noted: Any = None
         self.spec: oci.Spec = {
             "ociVersion": "1.2.0",
             "process": {
@@ -113,6 +116,8 @@ class Sandbox:
             self._child(overlay, out_write, say_write, timings is not None)
         for fd in (out_write, say_write, pidfd, *([] if overlay is None else [overlay])):
             os.close(fd)
+        if self.meanwhile is not None:
+            self.noted = self.meanwhile()
         said = _drain(say_read)
         output = _drain(out_read)
         _, status = os.waitpid(pid, 0)
@@ -144,6 +149,8 @@ class Sandbox:
                 clock[0] = time.perf_counter_ns()
 
         spec = self.spec
+        if self.before is not None:
+            self.before()
         sources = rootfs.open_sources(spec["mounts"])
         rootfs.make_private()
         lap("private")
