@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -71,7 +72,9 @@ class ApiServer:
         }
         self._server = _Server(self._answer, options=options)
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_unix_server(self._server, sock=self._sock, backlog=512)
+        # Who bound the socket removes its file; from Python 3.13 on the loop would.
+        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        self._listener = await loop.create_unix_server(self._server, sock=self._sock, backlog=512, **keep)
         return self
 
     async def __aexit__(

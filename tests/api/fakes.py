@@ -34,7 +34,8 @@ class FakeContainers:
     """The service's surface. ``calls`` lists what was asked; ``fail`` maps a verb to the error it raises."""
 
     def __init__(self, folder: Path) -> None:
-        self.store = ContainerStore(Database(":memory:"))
+        self.db = Database(":memory:")
+        self.store = ContainerStore(self.db)
         self.waiters = Waiters()
         self.calls: list[tuple[Any, ...]] = []
         self.fail: dict[str, DockyardError] = {}
@@ -267,3 +268,4 @@ async def served(folder: Path) -> AsyncIterator[Served]:
     async with serve(cast(Engine, engine), sock):
         yield Served(engine, path)
     engine.containers.waiters.close()
+    engine.containers.db.close()
