@@ -385,7 +385,9 @@ def _section(answers: dict[str, dict[int, _Answer]], base: int, leaves: dict[_An
 def _ranges(answers: dict[int, _Answer], base: int, first: int) -> list[tuple[int, _Answer]]:
     """(first number, answer) for each run of numbers with one answer, the last one open-ended."""
     fallback = _Answer((), base)
-    after = max(answers, default=first) + 1
+    if not answers:
+        return [(first, fallback)]
+    after = max(answers) + 1
     # ENOSYS for calls that are newer than the profile, where the default would refuse them in another way.
     newer = fallback if base in (ALLOW, LOG) or base & 0xFFFF_0000 == TRACE else _Answer((), ERRNO | errno.ENOSYS)
     ranges: list[tuple[int, _Answer]] = []
@@ -396,7 +398,7 @@ def _ranges(answers: dict[int, _Answer], base: int, first: int) -> list[tuple[in
         if not ranges or ranges[-1][1] != answers[number]:
             ranges.append((number, answers[number]))
         expected = number + 1
-    if not ranges or ranges[-1][1] != newer:
+    if ranges[-1][1] != newer:
         ranges.append((after, newer))
     return ranges
 

@@ -59,8 +59,13 @@ def default_mounts() -> list[oci.Mount]:
     ]
 
 
+def capability_sets(names: list[str]) -> oci.Capabilities:
+    """``names`` in the sets that Docker fills."""
+    return {"bounding": names, "effective": names, "permitted": names}
+
+
 class Result(NamedTuple):
-    """How it ended: ``code`` as the shell counts (128 + signal), and everything it wrote. ``error`` when it did not start."""
+    """``code`` as the shell counts (128 + signal), all that was written, and ``error`` when it did not start."""
 
     code: int
     output: str
@@ -92,7 +97,7 @@ class Sandbox:
                 "args": [],
                 "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
                 "cwd": "/",
-                "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), DEFAULT_CAPABILITIES),  # type: ignore[typeddict-item]
+                "capabilities": capability_sets(DEFAULT_CAPABILITIES),
             },
             "root": {"path": f"{folder}/root", "readonly": False},
             "hostname": "sandbox",
@@ -135,7 +140,7 @@ class Sandbox:
             cause = error.__cause__
             code = cause.errno if isinstance(cause, OSError) else 0
             _say(say, step=error.step, path=error.path, message=str(error), errno=code)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it is, the parent must be told before the child leaves
             _say(say, step="", path="", message=traceback.format_exc(), errno=0)
         os._exit(127)
 

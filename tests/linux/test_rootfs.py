@@ -11,7 +11,7 @@ import pytest
 
 from core import oci
 from core.linux import mounts, syscalls
-from tests.linux.sandbox import READONLY, Sandbox
+from tests.linux.sandbox import READONLY, Sandbox, capability_sets
 
 pytestmark = pytest.mark.root
 
@@ -244,8 +244,7 @@ def test_propagation(sandbox: Sandbox, short_folder: Path, word: str, inside_see
         (folder / "own").mkdir()
         syscalls.mount(None, str(folder), None, syscalls.MS_SHARED)
         sandbox.spec["mounts"].append(bind(folder, "/data", word))
-        root = ["bounding", "effective", "permitted"]
-        sandbox.spec["process"]["capabilities"] = dict.fromkeys(root, ["CAP_SYS_ADMIN"])  # type: ignore[assignment]
+        sandbox.spec["process"]["capabilities"] = capability_sets(["CAP_SYS_ADMIN"])
         sandbox.seccomp = b""
         os.mkfifo(folder / "go")
         os.mkfifo(folder / "end")
