@@ -1,0 +1,230 @@
+"""The flags of ``run`` and ``create`` as Docker's create request."""
+
+from __future__ import annotations
+
+import posix
+
+from tui.cli.errors import CliError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tui.cli.flags import Options
+
+#: HostConfig's member → the flag that is its value as given.
+_PLAIN = {
+    "CapAdd": "cap-add",
+    "CapDrop": "cap-drop",
+    "ContainerIDFile": "cidfile",
+    "CpuPeriod": "cpu-period",
+    "CpuQuota": "cpu-quota",
+    "CpuShares": "cpu-shares",
+    "CpusetCpus": "cpuset-cpus",
+    "CpusetMems": "cpuset-mems",
+    "GroupAdd": "group-add",
+    "Memory": "memory",
+    "MemoryReservation": "memory-reservation",
+    "MemorySwap": "memory-swap",
+    "NanoCpus": "cpus",
+    "OomScoreAdj": "oom-score-adj",
+    "PidsLimit": "pids-limit",
+    "Privileged": "privileged",
+    "ReadonlyRootfs": "read-only",
+    "ShmSize": "shm-size",
+}
+_STREAMS = ("stdin", "stdout", "stderr")
+
+
+def request(options: Options, *, detach: bool = False) -> dict[str, Any]:
+    """The body of POST /containers/create. Raises UsageError or CliError naming the flag."""
+    config = _config(options)
+    attached = attached_streams(options, detach)
+    for stream in _STREAMS:
+        config[f"Attach{stream.capitalize()}"] = stream in attached
+    config["StdinOnce"] = config["OpenStdin"] and "stdin" in attached
+    network = options["network"] or options["net"] or "default"
+    host: dict[str, Any] = {"NetworkMode": network, "AutoRemove": options["rm"]}
+    host.update({member: options[flag] for member, flag in _PLAIN.items() if options.given(flag)})
+    if options.given("init"):
+        host["Init"] = options["init"]
+    if options["tty"]:
+        from tui.cli.terminal import size
+
+        host["ConsoleSize"] = list(size())
+    if options["restart"] not in ("", "no"):
+        raise CliError(f'dockyard does not support --restart {options["restart"]} yet: only "no"', 125)
+    _files(options, host)
+    if options["security-opt"]:
+        _security(options["security-opt"], host)
+    if options["log-driver"] or options["log-opt"]:
+        host["LogConfig"] = {"Type": options["log-driver"], "Config": _pairs("log-opt", options["log-opt"])}
+    if options["ulimit"]:
+        host["Ulimits"] = [_ulimit(text) for text in options["ulimit"]]
+    return {**config, "HostConfig": host}
+
+
+def attached_streams(options: Options, detach: bool) -> tuple[str, ...]:
+    """The streams the client attaches to: ``-a``, else output, and input with ``-i``."""
+    if detach:
+        return ()
+    chosen = tuple(name.lower() for name in options["attach"])
+    for name in chosen:
+        if name not in _STREAMS:
+            raise UsageError(
+                f'invalid argument "{name}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR'
+            )
+    return chosen or (_STREAMS if options["interactive"] else _STREAMS[1:])
+
+
+def _config(options: Options) -> dict[str, Any]:
+    image, *command = options.args
+    config: dict[str, Any] = {
+        "Image": image,
+        "Hostname": options["hostname"],
+        "Domainname": options["domainname"],
+        "User": options["user"],
+        "WorkingDir": options["workdir"],
+        "Tty": options["tty"],
+        "OpenStdin": options["interactive"],
+        "Env": environment(options["env-file"], options["env"]),
+        "Labels": _labels(options),
+    }
+    if command:
+        config["Cmd"] = command
+    if options.given("entrypoint"):
+        config["Entrypoint"] = [options["entrypoint"]]
+    if options["stop-signal"]:
+        config["StopSignal"] = options["stop-signal"]
+    if options.given("stop-timeout"):
+        config["StopTimeout"] = options["stop-timeout"]
+    if options["no-healthcheck"]:
+        config["Healthcheck"] = {"Test": ["NONE"]}
+    return config
+
+
+def _files(options: Options, host: dict[str, Any]) -> None:
+    if options["tmpfs"]:
+        host["Tmpfs"] = {}
+        for text in options["tmpfs"]:
+            path, _, rest = text.partition(":")
+            host["Tmpfs"][path] = rest
+    if options["volume"] or options["mount"]:
+        from tui.cli.mounts import mount, volume
+
+        host["Mounts"] = [*map(volume, options["volume"]), *map(mount, options["mount"])]
+
+
+def environment(files: list[str], given: list[str]) -> list[str]:
+    """Files first, then ``-e``; a bare name takes this process's value. Raises UsageError or CliError."""
+    found = [line for path in files for line in _file_lines(path, "env", _variable)]
+    for text in given:
+        name, equals, _ = text.partition("=")
+        if not name:
+            raise UsageError(
+                f'invalid argument "{text}" for "-e, --env" flag: invalid environment variable: {text}'
+            )
+        own = None if equals else own_variable(name)
+        found.append(text if own is None else f"{name}={own}")
+    return found
+
+
+def own_variable(name: str) -> str | None:
+    """This process's environment variable, None where there is none."""
+    value = posix.environ.get(name.encode("utf-8", "surrogateescape"))
+    return None if value is None else value.decode("utf-8", "surrogateescape")
+
+
+def _variable(name: str, equals: str, value: str) -> str | None:
+    if equals:
+        return f"{name}={value}"
+    own = own_variable(name)
+    return None if own is None else f"{name}={own}"
+
+
+def _label(name: str, equals: str, value: str) -> str | None:
+    return f"{name}={value}"
+
+
+def _file_lines(path: str, kind: str, convert: Any) -> list[str]:
+    """The entries of an environment or label file: comments and empty lines left out."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise CliError(f"dockyard: cannot read the {kind} file {path}: {error.strerror}", 125) from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CliError(f"dockyard: invalid {kind} file ({path}): it is not UTF-8 text", 125) from None
+    found = []
+    for line in text.split("\n"):
+        line = line.removesuffix("\r").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not name:
+            raise CliError(f"dockyard: invalid {kind} file ({path}): no variable name on line '{line}'", 125)
+        if any(c.isspace() for c in name):
+            raise CliError(f"dockyard: invalid {kind} file ({path}): variable '{name}' contains whitespaces", 125)
+        entry = convert(name, equals, value)
+        if entry is not None:
+            found.append(entry)
+    return found
+
+
+def _labels(options: Options) -> dict[str, str]:
+    entries = [line for path in options["label-file"] for line in _file_lines(path, "label", _label)]
+    labels = {}
+    for text in entries + options["label"]:
+        name, _, value = text.partition("=")
+        if not name:
+            raise UsageError(f'invalid argument "{text}" for "-l, --label" flag: invalid label format: "{text}"')
+        labels[name] = value
+    return labels
+
+
+def _pairs(flag: str, texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: write NAME=VALUE')
+        pairs[name] = value
+    return pairs
+
+
+def _ulimit(text: str) -> dict[str, Any]:
+    name, _, limits = text.partition("=")
+    soft, _, hard = limits.partition(":")
+    try:
+        return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
+    except ValueError:
+        raise UsageError(
+            f'invalid argument "{text}" for "--ulimit" flag: write NAME=SOFT[:HARD], as in nofile=1024:2048'
+        ) from None
+
+
+def _security(options: list[str], host: dict[str, Any]) -> None:
+    """Seccomp profiles are files of the client's: their content is sent."""
+    host["SecurityOpt"] = []
+    for option in options:
+        key, separator, value = option.partition("=") if "=" in option else option.partition(":")
+        if key == "systempaths" and value == "unconfined":
+            host["MaskedPaths"], host["ReadonlyPaths"] = [], []
+        elif key == "seccomp" and value not in ("", "unconfined", "builtin"):
+            host["SecurityOpt"].append(f"seccomp={_profile(value)}")
+        else:
+            host["SecurityOpt"].append(f"{key}={value}" if separator else key)
+
+
+def _profile(path: str) -> str:
+    from tui.cli.jsonlite import decode, show
+
+    try:
+        with open(path, "rb") as file:
+            return show(decode(file.read()))
+    except OSError as error:
+        raise CliError(f"opening seccomp profile ({path}) failed: {error.strerror}", 125) from None
+    except ValueError as error:
+        raise CliError(f"compacting json for seccomp profile ({path}) failed: {error}", 125) from None

@@ -1,0 +1,124 @@
+"""Start the engine: in the foreground (``serve``), or in the background when a client finds none.
+
+Of two clients at once one starts it and the other waits for the lock, then finds it running. Readiness is the
+engine's own word on a pipe, never a guess by time.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+
+from tui.cli.engine import DEFAULT_SOCKET
+from tui.cli.errors import CliError, Unreachable
+from tui.cli.transport import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from tui.cli.flags import Options
+
+ROOT = "/var/lib/dockyard"
+RUN = DEFAULT_SOCKET.rpartition("/")[0]
+LOG = ROOT + "/daemon.log"
+_READY_SECONDS = 60
+_STATEMENT = "import sys; sys.path.insert(0, {0!r}); from core.__main__ import main; sys.exit(main(sys.argv[1:]))"
+
+
+def command(arguments: list[str]) -> list[str]:
+    """The argument vector of a daemon, isolated from the caller's environment and folder."""
+    root = __file__.rpartition("/tui/")[0] or "/"
+    return [sys.executable, "-I", "-c", _STATEMENT.format(root), *arguments]
+
+
+def serve(options: Options) -> NoReturn:
+    """``dockyard serve``: become the daemon."""
+    arguments: list[str] = []
+    for name in ("root", "run", "socket", "ready-fd", "log-level"):
+        if options.given(name):
+            arguments += [f"--{name}", str(options[name])]
+    argv = command(arguments)
+    posix.execv(argv[0], argv)
+    raise AssertionError("execv returned")
+
+
+def start() -> None:
+    """Start the default engine and return when it listens. Raises CliError with its own words when it cannot."""
+    if posix.geteuid() != 0:
+        raise CliError(
+            f"the engine is not running (no answer at {DEFAULT_SOCKET}), and only root can start it\n"
+            "Start it with: sudo dockyard ps"
+        )
+    import fcntl
+
+    for folder, mode in ((RUN, 0o711), (ROOT, 0o700)):
+        try:
+            posix.mkdir(folder, mode)
+        except FileExistsError:
+            pass
+    lock = posix.open(RUN + "/start.lock", posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _answers():
+            _spawn_and_wait()
+    finally:
+        posix.close(lock)
+
+
+def _answers() -> bool:
+    try:
+        Connection(DEFAULT_SOCKET).close()
+    except Unreachable as error:
+        if not error.missing:
+            raise
+        return False
+    return True
+
+
+def _spawn_and_wait() -> None:
+    log = posix.open(LOG, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC, 0o600)
+    ready, told = posix.pipe()
+    argv = command(["--ready-fd", str(told)])
+    if posix.fork() == 0:
+        _become_daemon(argv, log, told)
+    posix.close(told)
+    posix.close(log)
+    words = _read_line(ready)
+    posix.close(ready)
+    if words == "ready":
+        return
+    if _answers():
+        return  # an engine started by other means was faster: ours gave way
+    said = words.removeprefix("error: ") or "it ended before it was ready"
+    raise CliError(f"the engine did not start: {said}\nIts log is {LOG}")
+
+
+def _become_daemon(argv: list[str], log: int, told: int) -> NoReturn:
+    """In the child: a session of its own, stdio on the log, no folder held."""
+    try:
+        posix.setsid()
+        null = posix.open("/dev/null", posix.O_RDWR)
+        for target, source in ((0, null), (1, log), (2, log)):
+            posix.dup2(source, target)
+        posix.set_inheritable(told, True)
+        posix.chdir("/")
+        posix.umask(0o022)
+        posix.execv(argv[0], argv)
+    finally:
+        posix._exit(127)
+
+
+def _read_line(fd: int) -> str:
+    """The first line on ``fd``, "" when the other side closes it or says nothing for a minute."""
+    from select import POLLIN, poll
+
+    waiting = poll()
+    waiting.register(fd, POLLIN)
+    data = b""
+    while b"\n" not in data and waiting.poll(_READY_SECONDS * 1000):
+        piece = posix.read(fd, 4096)
+        if not piece:
+            break
+        data += piece
+    return data.partition(b"\n")[0].decode("utf-8", "replace")

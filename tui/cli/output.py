@@ -1,0 +1,87 @@
+"""Writing to the standard descriptors: whole, also to a non-blocking pipe, and quiet when the reader leaves."""
+
+from __future__ import annotations
+
+import posix
+
+_IOV_MAX = 1024
+
+
+def write(fd: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``. Dies by SIGPIPE when the reader has left, as every filter does."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[posix.write(fd, view) :]
+        except BlockingIOError:
+            _wait_writable(fd)
+        except BrokenPipeError:
+            die_by_pipe()
+
+
+def write_vector(fd: int, parts: list[memoryview]) -> None:
+    """Write all ``parts`` in order with as few system calls as the kernel allows."""
+    start = 0
+    while start < len(parts):
+        batch = parts[start : start + _IOV_MAX]
+        size = sum(map(len, batch))
+        try:
+            done = posix.writev(fd, batch)
+        except BlockingIOError:
+            _wait_writable(fd)
+            continue
+        except BrokenPipeError:
+            die_by_pipe()
+        start += len(batch)
+        if done < size:
+            _write_rest(fd, batch, done)
+
+
+def _write_rest(fd: int, parts: list[memoryview], done: int) -> None:
+    for part in parts:
+        if done >= len(part):
+            done -= len(part)
+        else:
+            write(fd, part[done:])
+            done = 0
+
+
+def _wait_writable(fd: int) -> None:
+    from select import POLLOUT, poll
+
+    waiting = poll()
+    waiting.register(fd, POLLOUT)
+    waiting.poll()
+
+
+def die_by_pipe() -> None:
+    """End as a program without a SIGPIPE handler ends, the terminal put back first."""
+    import sys
+
+    terminal = sys.modules.get("tui.cli.terminal")
+    if terminal is not None:
+        terminal.restore()
+    import _signal
+
+    _signal.signal(13, _signal.SIG_DFL)
+    posix.kill(posix.getpid(), 13)
+
+
+def out(text: str) -> None:
+    """``text`` to stdout; undecodable bytes of names and arguments come back as they were."""
+    if text:
+        write(1, text.encode("utf-8", "surrogateescape"))
+
+
+def err(text: str) -> None:
+    """``text`` to stderr."""
+    if text:
+        write(2, text.encode("utf-8", "surrogateescape"))
+
+
+def is_terminal(fd: int) -> bool:
+    """Whether ``fd`` is a terminal; a closed one is not."""
+    try:
+        return posix.isatty(fd)
+    except OSError:
+        return False
