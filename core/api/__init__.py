@@ -8,7 +8,7 @@
     errors      what went wrong → HTTP status and Docker's error document
     versions    the API's versions and the path's prefix
     streams     chunked answers; handing a client's raw socket over (attach, exec)
-    containers container_streams exec images networks volumes system events dockyard
+    containers container_streams stats exec images networks volumes system events dockyard
                 one module per resource
 
 A handler gets a :class:`~core.api.call.Call` and returns a response or raises one of core.errors. Routes

@@ -20,6 +20,7 @@ from core.api import (
     exec,
     images,
     networks,
+    stats,
     system,
 )
 from core.api.call import Call, decode_path, not_supported
@@ -45,6 +46,7 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("POST", "/containers/create", Route(containers.create)),
     ("GET", "/containers/{id}/json", Route(containers.inspect)),
     ("GET", "/containers/{id}/logs", Route(container_streams.logs, streaming=True)),
+    ("GET", "/containers/{id}/stats", Route(stats.stats, streaming=True)),
     ("POST", "/containers/{id}/start", Route(containers.start)),
     ("POST", "/containers/{id}/stop", Route(containers.stop)),
     ("POST", "/containers/{id}/restart", Route(containers.restart)),

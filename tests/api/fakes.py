@@ -96,6 +96,11 @@ class FakeContainers:
     async def resize(self, ref: str, rows: int, columns: int) -> None:
         self._called("resize", self.store.get(ref).name, rows, columns)
 
+    def stats(self, ref: str) -> dict[str, Any]:
+        self._called("stats", self.store.get(ref).name)
+        usage = {"total_usage": 1000 * sum(call[0] == "stats" for call in self.calls)}
+        return {"cpu_stats": {"cpu_usage": usage, "online_cpus": 2}, "memory_stats": {"usage": 5, "limit": 9}}
+
     async def attach(self, ref: str, sock: socket.socket, **wanted: Any) -> None:
         self._called("attach", self.store.get(ref).name)
         self.attached.append((sock, wanted))

@@ -352,3 +352,33 @@ async def test_a_client_that_does_not_wait_for_its_head(api: Served) -> None:
     assert status == 400
     assert not api.engine.containers.attached
     writer.close()
+
+
+async def test_stats_carry_the_counters_of_the_moment_before(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.api.stats.INTERVAL", 0.01)
+    api.engine.add("box", running=True)
+    reader, connection = await api.open("GET /containers/box/stats HTTP/1.1\nHost: d")
+    assert (await read_head(reader))[0] == 200
+    first, second = [json.loads(await read_chunk(reader)) for _ in range(2)]
+    assert (first["name"], first["precpu_stats"]["cpu_usage"]["total_usage"]) == ("/box", 0)
+    assert second["precpu_stats"] == first["cpu_stats"]
+    assert second["cpu_stats"]["cpu_usage"]["total_usage"] == 2000
+    assert second["preread"] == first["read"]
+    api.engine.containers.end("box")
+    last = first
+    while chunk := await read_chunk(reader):
+        last = json.loads(chunk)
+    assert last["memory_stats"] == {}
+    connection.close()
+
+
+async def test_stats_once(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.api.stats.INTERVAL", 0.01)
+    api.engine.add("box", running=True)
+    primed = (await api.ask("GET", "/containers/box/stats?stream=false")).body
+    assert primed["precpu_stats"]["cpu_usage"]["total_usage"] == 1000
+    single = (await api.ask("GET", "/containers/box/stats?stream=false&one-shot=1")).body
+    assert single["precpu_stats"]["cpu_usage"]["total_usage"] == 0
+    api.engine.add("idle")
+    nothing = (await api.ask("GET", "/containers/idle/stats?stream=0")).body
+    assert (nothing["read"], nothing["memory_stats"]) == ("0001-01-01T00:00:00Z", {})
