@@ -44,6 +44,8 @@ async def start(call: Call) -> StreamResponse:
         await call.engine.execs.start(exec_id, sock, tty=tty, size=size, preread=preread)
     except DockyardError as error:
         await report(sock, tty, message_of(error))
+    finally:
+        sock.close()  # the monitor has a descriptor of its own
     return Hijacked()
 
 

@@ -136,7 +136,7 @@ class FakeExecs:
         if self.failure is not None:
             raise self.failure
         self.get(exec_id).running = True
-        self.started.append((exec_id, sock, options))
+        self.started.append((exec_id, sock and sock.dup(), options))  # as a message to the monitor would
 
     async def resize(self, exec_id: str, rows: int, columns: int) -> None:
         self.get(exec_id)
