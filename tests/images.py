@@ -172,9 +172,7 @@ def oci_archive(
         "schemaVersion": 2,
         "mediaType": f"{_OCI_PREFIX}.manifest.v1+json",
         "config": put(_json(config), f"{_OCI_PREFIX}.config.v1+json"),
-        "layers": [
-            put(compress(data, compression), f"{_OCI_PREFIX}.layer.v1.tar{suffix}") for data in layers
-        ],
+        "layers": [put(compress(data, compression), f"{_OCI_PREFIX}.layer.v1.tar{suffix}") for data in layers],
     }
     descriptor = put(_json(manifest), f"{_OCI_PREFIX}.manifest.v1+json")
     descriptor["platform"] = {"architecture": config["architecture"], "os": config["os"]}

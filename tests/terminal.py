@@ -31,9 +31,7 @@ from typing import Self
 
 from tests.support import wait_until
 
-_ESCAPES = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[@-Z\\-_])"
-)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[@-Z\\-_])")
 
 
 def plain(data: bytes | str) -> str:
@@ -127,9 +125,7 @@ class Pty:
         while not test(text := self.text):
             if self._ended or time.monotonic() >= deadline:
                 why = "the terminal was closed" if self._ended else f"not within {timeout} s"
-                raise AssertionError(
-                    f"{what or test!r}: {why}; after the last match: {text[self._matched :]!r}"
-                )
+                raise AssertionError(f"{what or test!r}: {why}; after the last match: {text[self._matched :]!r}")
             self.read_some(deadline - time.monotonic())
         return text
 

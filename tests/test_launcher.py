@@ -43,9 +43,7 @@ def expected(bin_folder: str, *arguments: str) -> list[str]:
 
 def test_by_its_path_with_nothing_else_on_path(venv: Path) -> None:
     # An empty PATH: whatever the script would fork would not be found.
-    assert call([f"{venv}/bin/dockyard", "run", "a b", "*", ""]) == expected(
-        f"{venv}/bin", "run", "a b", "*", ""
-    )
+    assert call([f"{venv}/bin/dockyard", "run", "a b", "*", ""]) == expected(f"{venv}/bin", "run", "a b", "*", "")
 
 
 def test_by_path_lookup(venv: Path) -> None:
