@@ -51,6 +51,8 @@ class Canvas:
             return
         row = self._wanted[y]
         limit = min(limit, self.width)
+        if x < limit and row[x][0] == "":
+            row[x - 1] = (" ", row[x - 1][1])  # the left half of a wide character cannot stand alone
         for text, style, control in segments:
             if control:
                 continue
@@ -63,6 +65,8 @@ class Canvas:
                 x += len(piece)
             else:
                 x = self._put_wide(row, x, limit, text, sgr)
+        if x < self.width and row[x][0] == "":
+            row[x] = (" ", row[x][1])
         self._dirty.add(y)
 
     def _put_wide(self, row: list[Cell], x: int, limit: int, text: str, sgr: str) -> int:

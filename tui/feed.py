@@ -28,6 +28,7 @@ class Feed:
         self._on_rows, self._on_link = on_rows, on_link
         self._stale: set[str] = set()
         self._changed = asyncio.Event()
+        self._delay = _RETRY_FIRST
 
     def seed(self, rows: list[Row]) -> None:
         """What the first picture already knows."""
@@ -39,14 +40,12 @@ class Feed:
 
     async def run(self) -> None:
         """Follow the engine for ever; survives its death and its return."""
-        delay = _RETRY_FIRST
         while True:
             try:
                 async with asyncio.TaskGroup() as group:
                     updates = group.create_task(self._update())
                     async for event in self.client.events():
                         if not event:
-                            delay = _RETRY_FIRST
                             self._on_link("")
                             self._changed.set()
                             continue
@@ -56,8 +55,8 @@ class Feed:
             except* (ConnectionLost, EngineError, TimeoutError) as errors:
                 reason = str(errors.exceptions[0]) or "the engine does not answer"
             self._on_link(reason)
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _RETRY_LAST)
+            await asyncio.sleep(self._delay)
+            self._delay = min(self._delay * 2, _RETRY_LAST)
 
     def _note(self, event: dict[str, object]) -> None:
         action = str(event.get("Action") or event.get("status") or "")
@@ -84,6 +83,7 @@ class Feed:
             if before is not None and before.state == row.state and row.id not in stale:
                 _keep(row, before)
         self.rows = {row.id: row for row in rows}
+        self._delay = _RETRY_FIRST
         self._on_rows()
         await self._learn([row for row in rows if not row.explained])
 
@@ -96,6 +96,8 @@ class Feed:
                 row.learn(await self.client.inspect(row.id))
             except EngineError:
                 continue  # it went away meanwhile: its own event is on the way
+            except (ConnectionLost, TimeoutError):
+                break  # if the engine is gone, the stream of events tells
             if index % 16 == 15:
                 self._on_rows()
         if rows:

@@ -155,7 +155,7 @@ def key_line(width: int, scope: str, keymap: dict[str, str], keys: list[Span] | 
     left = width
     pairs = footer(scope, keymap) if keys is None else keys
     # What leads out and to everything else keeps its place when the line is too short for all.
-    kept = [pair for pair in pairs if pair[1] in ("help", "quit")]
+    kept = [pair for pair in pairs if pair[1] in ("help", "quit", "back")]
     reserve = sum(len(key) + len(word) + 3 for key, word in kept)
     for key, word in [pair for pair in pairs if pair not in kept] + kept:
         need = len(key) + len(word) + 3

@@ -58,7 +58,7 @@ class Row:
 
     def _derive(self) -> str:
         if self.exit_code is not None:
-            return explain(self.exit_code)
+            return self._again() + explain(self.exit_code)
         return "created, never started" if self.state == "created" else ""
 
     def learn(self, inspected: dict[str, Any]) -> None:
@@ -75,8 +75,11 @@ class Row:
         elif self.error or self.exit_code is not None:
             limit = int(number((inspected.get("HostConfig") or {}).get("Memory")))
             code = int(number(state.get("ExitCode")))
-            self.why = explain(code, oom_killed=self.oom, error=self.error, memory_limit=limit)
+            self.why = self._again() + explain(code, oom_killed=self.oom, error=self.error, memory_limit=limit)
         self.explained = True
+
+    def _again(self) -> str:
+        return "restarts after: " if self.state == "restarting" else ""
 
     @property
     def running(self) -> bool:

@@ -39,6 +39,7 @@ class Workstation(App[int]):
     """One engine's containers. ``seed`` are the rows the first picture already shows."""
 
     CSS_PATH = [themes.STYLESHEET]
+    TITLE = "Dockyard"
     ENABLE_COMMAND_PALETTE = True
     COMMAND_PALETTE_BINDING = "f1"
     BINDINGS = bindings("app")

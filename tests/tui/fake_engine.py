@@ -192,7 +192,7 @@ class FakeEngine:
         running = found["State"] == "running"
         started = "2023-11-14T22:13:20Z" if running else "0001-01-01T00:00:00Z"
         state = {"StartedAt": started, "ExitCode": 0}
-        if "(" in found["Status"] and not running:
+        if found["State"] == "exited":
             state["ExitCode"] = int(found["Status"].split("(")[1].split(")")[0])
         _json(
             writer, 200, {"Id": ref, "Config": {"Tty": ref in self.tty}, "State": state} | self.inspected.get(ref, {})

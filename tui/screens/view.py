@@ -13,7 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Input
 
-from tui.actions import ACTIONS, SCOPES, all_key_text, bindings, keys_of
+from tui.actions import ACTIONS, SCOPES, all_key_text, bindings, footer, keys_of
 from tui.frame import Line, key_line, narrow
 from tui.widgets.bar import Bar
 from tui.widgets.paint import Painter
@@ -47,7 +47,7 @@ def json_entries(value: Any, key: str = "", depth: int = 0) -> list[Entry]:
 def help_entries(keymap: dict[str, str], width: int) -> list[Entry]:
     """The table of actions for a person, wrapped to ``width``."""
     out = [Entry(0, False, [("Move with the arrow keys or j and k, g and G for the ends.", "text")])]
-    room = max(20, width - 34)
+    room = max(20, width - 37)
     for scope, heading in SCOPES.items():
         out += [Entry(0, False, []), Entry(0, False, [(heading, "accent+")])]
         for action in ACTIONS:
@@ -223,7 +223,8 @@ class ViewScreen(Screen[None]):
         width = self.app.size.width
         text = f" {self._heading}" + (f"  {note}" if note else "")
         self.query_one("#title", Bar).show([(text[:width].ljust(width), "bar_text@bar+")])
-        self.query_one("#keys", Bar).show(key_line(width, "view", self._keymap))
+        keys = [pair for pair in footer("view", self._keymap) if pair[1] != "quit"]
+        self.query_one("#keys", Bar).show(key_line(width, "view", self._keymap, [*keys, ("esc", "back")]))
 
     def search(self) -> None:
         """Open the search line."""
