@@ -75,6 +75,13 @@ class LogFile:
                 return [(at, offset) for at, offset in records if offset < size]
         return []
 
+    def is_current(self, folder: str) -> bool:
+        """Whether this still is ``current.log``; its inode cannot be another file's while it is open here."""
+        try:
+            return os.stat(f"{folder}/{CURRENT}.log").st_ino == os.fstat(self.fd).st_ino
+        except FileNotFoundError:
+            return False
+
     def size(self) -> int:
         return os.fstat(self.fd).st_size
 
@@ -153,6 +160,8 @@ class Cursor:
         while True:
             if frames := self._read():
                 return frames
+            if self._file is not None and self._file.is_current(self._folder):
+                return []
             newer = _open(self._folder, self._sequence + 1)
             if newer is None:
                 return []
