@@ -86,25 +86,27 @@ async def attach(call: Call) -> StreamResponse:
     await call.body(limit=64 * 1024)
     source = _log_source(call, container, follow=False) if replay else None
     sock, preread = await hijack(call, stream_type(call, container.tty))
-    try:
-        if source is not None:
-            await _replay(call, sock, source, LogRequest(stdout=stdout, stderr=stderr))
-        if not stream:
+    with sock.dup() as spare:  # to tell of a failure after the hand-over
+        try:
+            if source is not None:
+                await _replay(call, sock, source, LogRequest(stdout=stdout, stderr=stderr))
+            if stream:
+                await service.attach(
+                    container.id,
+                    sock,
+                    stdin=stdin and bool(container.config.get("OpenStdin")),
+                    stdout=stdout,
+                    stderr=stderr,
+                    detach_keys=detach_keys,
+                    preread=preread,
+                )
+            else:
+                sock.close()
+        except DockyardError as error:
             sock.close()
-            return Hijacked()
-        await service.attach(
-            container.id,
-            sock,
-            stdin=stdin and bool(container.config.get("OpenStdin")),
-            stdout=stdout,
-            stderr=stderr,
-            detach_keys=detach_keys,
-            preread=preread,
-        )
-    except DockyardError as error:
-        await report(sock, container.tty, str(error))
-    except OSError:  # the client left
-        sock.close()
+            await report(spare, container.tty, str(error))
+        except OSError:  # the client left
+            sock.close()
     return Hijacked()
 
 

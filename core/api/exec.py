@@ -40,12 +40,13 @@ async def start(call: Call) -> StreamResponse:
         raise Conflict(f"container {container.id} is not running")
     tty = bool(body.get("Tty")) or found.request.tty
     sock, preread = await hijack(call, stream_type(call, tty))
-    try:
-        await call.engine.execs.start(exec_id, sock, tty=tty, size=size, preread=preread)
-    except DockyardError as error:
-        await report(sock, tty, message_of(error))
-    finally:
-        sock.close()  # the monitor has a descriptor of its own
+    # The other descriptor is the monitor's from here on; with this one a failure can still be told.
+    with sock.dup() as spare:
+        try:
+            await call.engine.execs.start(exec_id, sock, tty=tty, size=size, preread=preread)
+        except DockyardError as error:
+            sock.close()
+            await report(spare, tty, message_of(error))
     return Hijacked()
 
 

@@ -134,9 +134,11 @@ class FakeExecs:
 
     async def start(self, exec_id: str, sock: socket.socket | None, **options: Any) -> None:
         if self.failure is not None:
+            if sock is not None:
+                sock.close()  # handed over, whatever comes of it
             raise self.failure
         self.get(exec_id).running = True
-        self.started.append((exec_id, sock and sock.dup(), options))  # as a message to the monitor would
+        self.started.append((exec_id, sock, options))
 
     async def resize(self, exec_id: str, rows: int, columns: int) -> None:
         self.get(exec_id)
