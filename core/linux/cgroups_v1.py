@@ -1,0 +1,177 @@
+"""Version 2's vocabulary → version 1's files. A translation: no policy, nothing that version 2 does not know.
+
+Sources: the kernel's Documentation/admin-guide/cgroup-v1/ (memory.rst, cpusets.rst, devices.rst, freezer-subsystem.rst,
+pids.rst) and Documentation/scheduler/sched-bwc.rst.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from core import oci
+
+#: Version 1 controllers that are used; named hierarchies (systemd) and the rest are left alone.
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
+V2_NAMES = {"blkio": "io"}
+
+
+class Write(NamedTuple):
+    """``value`` goes into ``file``. ``flag`` is what a person calls it; ``optional``: a refusal is only a warning."""
+
+    file: str
+    value: str
+    flag: str
+    optional: bool = False
+
+
+def weight_from_shares(shares: int) -> int:
+    """cpu.shares 2…262144 → cpu.weight 1…10000, linear as runc does it."""
+    return 1 + ((min(max(shares, 2), 262_144) - 2) * 9999) // 262_142
+
+
+def shares_from_weight(weight: int) -> int:
+    """The way back, rounded up so that it is the inverse of :func:`weight_from_shares` at both ends."""
+    return 2 + -(-(weight - 1) * 262_142 // 9999)
+
+
+def io_weight(weight: int) -> int:
+    """blkio.weight 10…1000 → io.weight 1…10000."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
+def blkio_weight(weight: int) -> int:
+    """io.weight 1…10000 → blkio.weight 10…1000."""
+    return 10 + -(-(weight - 1) * 990 // 9999)
+
+
+def translate(writes: list[Write]) -> list[Write]:
+    """Version 2 writes as version 1 writes, in an order that the kernel takes."""
+    memory = next((w.value for w in writes if w.file == "memory.max"), "")
+    found: list[Write] = []
+    for write in writes:
+        found += _translate_one(write, memory)
+    return found
+
+
+def _translate_one(write: Write, memory: str) -> list[Write]:
+    file, value, flag, optional = write
+    if file == "memory.max":
+        return [Write("memory.limit_in_bytes", "-1" if value == "max" else value, flag, optional)]
+    if file == "memory.swap.max":
+        # memsw counts both; it must not be below the memory limit, so it comes behind it.
+        total = "-1" if value == "max" else str(int(value) + (int(memory) if memory.isdecimal() else 0))
+        return [Write("memory.memsw.limit_in_bytes", total, flag, optional)]
+    if file == "memory.low":
+        return [Write("memory.soft_limit_in_bytes", value, flag, optional)]
+    if file == "cpu.weight":
+        return [Write("cpu.shares", str(shares_from_weight(int(value))), flag, optional)]
+    if file == "cpu.max":
+        quota, period = value.split()
+        return [
+            Write("cpu.cfs_period_us", period, flag, optional),
+            Write("cpu.cfs_quota_us", "-1" if quota == "max" else quota, flag, optional),
+        ]
+    if file == "io.weight":
+        return [Write("blkio.weight", str(blkio_weight(int(value))), flag, optional)]
+    return [write]
+
+
+def inherit_cpuset(folders: dict[str, str]) -> None:
+    """A new cpuset is empty and takes no task until it has processors and memory nodes (cpusets.rst)."""
+    folder = folders.get("cpuset")
+    if folder is None:
+        return
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        _fill(folder, file)
+
+
+def _fill(folder: str, file: str) -> str:
+    path = os.path.join(folder, file)
+    try:
+        with open(path, encoding="ascii") as stream:
+            value = stream.read().strip()
+    except FileNotFoundError:
+        return ""
+    if not value:
+        value = _fill(os.path.dirname(folder), file)
+        if value:
+            with open(path, "w", encoding="ascii") as stream:
+                stream.write(value)
+    return value
+
+
+def apply_devices(folder: str, rules: list[oci.DeviceRule]) -> list[str]:
+    """The rules in their order; a rule without a type is for all devices and clears what came before."""
+    if not folder:
+        return ["devices are not restricted: the devices controller is not available"]
+    for rule in rules:
+        file = os.path.join(folder, "devices.allow" if rule["allow"] else "devices.deny")
+        fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, device_line(rule).encode())
+        finally:
+            os.close(fd)
+    return []
+
+
+def device_line(rule: oci.DeviceRule) -> str:
+    """``c 1:3 rwm``, ``b *:* m``, ``a`` (devices.rst)."""
+    kind = rule.get("type", "a")
+    if kind == "a":
+        return "a"
+    major, minor = rule.get("major", -1), rule.get("minor", -1)
+    numbers = f"{major if major >= 0 else '*'}:{minor if minor >= 0 else '*'}"
+    return f"{kind} {numbers} {rule.get('access', 'rwm')}"
+
+
+def oom_eventfd(folder: str) -> int:
+    """An eventfd that the kernel signals at each out-of-memory event of the group (memory.rst, section 10)."""
+    control = os.open(os.path.join(folder, "memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
+    event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    try:
+        with open(os.path.join(folder, "cgroup.event_control"), "w", encoding="ascii") as stream:
+            stream.write(f"{event} {control}")
+    except OSError:
+        os.close(event)
+        raise
+    finally:
+        os.close(control)
+    return event
+
+
+#: memory.limit_in_bytes of an unlimited group: LONG_MAX rounded down to pages.
+_UNLIMITED = 1 << 60
+_TICK_NS = 10_000_000
+
+
+def usage(folders: dict[str, str]) -> tuple[int, int, int, int, int, int, int, int]:
+    """The fields of :class:`core.linux.cgroups.Usage`."""
+
+    def text(controller: str, name: str) -> str:
+        try:
+            with open(os.path.join(folders[controller], name), "rb", buffering=0) as file:
+                return (file.read() or b"").decode()
+        except (OSError, KeyError):
+            return ""
+
+    def number(controller: str, name: str) -> int:
+        found = text(controller, name).strip()
+        return int(found) if found.isdecimal() else 0
+
+    limit = number("memory", "memory.limit_in_bytes")
+    inactive = 0
+    for line in text("memory", "memory.stat").splitlines():
+        if line.startswith("total_inactive_file "):
+            inactive = int(line.split()[1])
+    ticks = dict(line.split() for line in text("cpuacct", "cpuacct.stat").splitlines())
+    return (
+        number("memory", "memory.usage_in_bytes"),
+        limit if limit < _UNLIMITED else 0,
+        inactive,
+        number("cpuacct", "cpuacct.usage"),
+        int(ticks.get("user", 0)) * _TICK_NS,
+        int(ticks.get("system", 0)) * _TICK_NS,
+        number("pids", "pids.current"),
+        number("pids", "pids.max"),
+    )
