@@ -4,6 +4,6 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/tui/")[0] or "/")
 
-from tui.cli.main import main  # noqa: E402  (the path comes first)
+from tui.cli.main import main
 
 main(sys.argv[1:])

@@ -121,9 +121,7 @@ def environment(files: list[str], given: list[str]) -> list[str]:
     for text in given:
         name, equals, _ = text.partition("=")
         if not name:
-            raise UsageError(
-                f'invalid argument "{text}" for "-e, --env" flag: invalid environment variable: {text}'
-            )
+            raise UsageError(f'invalid argument "{text}" for "-e, --env" flag: invalid environment variable: {text}')
         own = None if equals else own_variable(name)
         found.append(text if own is None else f"{name}={own}")
     return found

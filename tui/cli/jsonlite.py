@@ -24,7 +24,9 @@ class _Context:
     memo: dict[str, str] = {}
 
 
-_scan = make_scanner(_Context())
+# typeshed writes the scanner's own type where C takes any object with these attributes.
+_context: Any = _Context()
+_scan = make_scanner(_context)
 _SPACE = " \t\r\n"
 
 

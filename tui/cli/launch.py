@@ -23,6 +23,8 @@ ROOT = "/var/lib/dockyard"
 RUN = DEFAULT_SOCKET.rpartition("/")[0]
 LOG = ROOT + "/daemon.log"
 _READY_SECONDS = 60
+#: Whether this process has started the engine.
+started = False
 _STATEMENT = "import sys; sys.path.insert(0, {0!r}); from core.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -52,6 +54,7 @@ def start() -> None:
         )
     import fcntl
 
+    global started
     for folder, mode in ((RUN, 0o711), (ROOT, 0o700)):
         try:
             posix.mkdir(folder, mode)
@@ -62,6 +65,7 @@ def start() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _answers():
             _spawn_and_wait()
+            started = True
     finally:
         posix.close(lock)
 

@@ -25,8 +25,8 @@ def run(options: Options) -> int:
         "timestamps": options["timestamps"],
         "details": options["details"],
         "tail": options["tail"],
-        "since": _moment("since", options["since"]),
-        "until": _moment("until", options["until"]),
+        "since": moment("since", options["since"]),
+        "until": moment("until", options["until"]),
     }
     connection = connect()
     response = connection.request("GET", target(f"{path}/logs", query))
@@ -36,7 +36,8 @@ def run(options: Options) -> int:
     return 0
 
 
-def _moment(name: str, text: str) -> str:
+def moment(name: str, text: str) -> str:
+    """``--since`` or ``--until`` for the API. Raises CliError in Docker's words."""
     if not text:
         return ""
     from tui.cli.units import parse_moment

@@ -29,10 +29,18 @@ def main(arguments: list[str]) -> NoReturn:
     except OSError as error:
         output.err(f"dockyard: {_words(error)}\n")
         code = 1
-    except RecursionError:
-        output.err("dockyard: the input is nested too deeply\n")
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if b"DOCKYARD_TRACEBACK" in posix.environ:
+            raise
+        output.err(
+            f"dockyard: internal error: {type(error).__name__}: {error}\n"
+            "DOCKYARD_TRACEBACK=1 shows where; please report it\n"
+        )
         code = 1
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        pass
     posix._exit(code)
 
 
@@ -111,8 +119,7 @@ def run_verb(verb: verbs.Verb, arguments: list[str]) -> int:
         return code
     except UsageError as error:
         raise CliError(
-            f"{error.message}\n\nUsage:  dockyard {verb.name} {verb.usage}\n\n"
-            f"See 'dockyard {verb.name} --help'.",
+            f"{error.message}\n\nUsage:  dockyard {verb.name} {verb.usage}\n\nSee 'dockyard {verb.name} --help'.",
             error.code,
         ) from None
 

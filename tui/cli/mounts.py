@@ -110,7 +110,7 @@ def _member(found: dict[str, Any], key: str, value: str, field: str, wrong: Any)
         found.setdefault("TmpfsOptions", {})["SizeBytes"] = _size(key, value, wrong)
     elif key == "tmpfs-mode":
         found.setdefault("TmpfsOptions", {})["Mode"] = _mode(key, value, wrong)
-    elif key not in ("consistency",):
+    elif key != "consistency":
         raise wrong(f"unexpected key '{key}' in '{field}'")
 
 

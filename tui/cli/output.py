@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import posix
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 _IOV_MAX = 1024
 
 
@@ -54,17 +58,18 @@ def _wait_writable(fd: int) -> None:
     waiting.poll()
 
 
-def die_by_pipe() -> None:
+def die_by_pipe() -> NoReturn:
     """End as a program without a SIGPIPE handler ends, the terminal put back first."""
     import sys
 
     terminal = sys.modules.get("tui.cli.terminal")
     if terminal is not None:
         terminal.restore()
-    import _signal
+    import signal
 
-    _signal.signal(13, _signal.SIG_DFL)
-    posix.kill(posix.getpid(), 13)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    posix.kill(posix.getpid(), signal.SIGPIPE)
+    posix._exit(128 + signal.SIGPIPE)  # where the signal is blocked
 
 
 def out(text: str) -> None:

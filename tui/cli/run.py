@@ -63,9 +63,7 @@ def _check(options: Options) -> None:
     if pull == "always":
         raise CliError("dockyard does not support --pull always yet: registries come later", _ENGINE_ERROR)
     if pull not in ("missing", "never"):
-        raise CliError(
-            f"dockyard: invalid pull option: '{pull}': must be one of \"missing\" or \"never\"", _ENGINE_ERROR
-        )
+        raise CliError(f'dockyard: invalid pull option: \'{pull}\': must be one of "missing" or "never"', _ENGINE_ERROR)
     if options["cidfile"]:
         try:
             posix.stat(options["cidfile"])

@@ -6,7 +6,6 @@ descriptor is needed.
 
 from __future__ import annotations
 
-import _signal as signal
 import posix
 
 from tui.cli import output
@@ -15,10 +14,13 @@ from tui.cli.streams import Demultiplexer, Raw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from types import FrameType
 
     from tui.cli.transport import Connection
+else:
+    import _signal as signal  # signal.py loads enum, which costs a millisecond
 
 _SHUT_WR = 1
 _MSG_DONTWAIT = 0x40

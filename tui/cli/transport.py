@@ -31,11 +31,12 @@ def quote(text: str) -> str:
 
 def target(path: str, query: dict[str, Any] | None = None) -> str:
     """``path?a=1&b=x``; values that are None or "" are left out, True is 1, lists repeat the name."""
-    pairs = []
-    for name, value in (query or {}).items():
-        for item in value if isinstance(value, list) else [value]:
-            if item not in (None, "", False):
-                pairs.append(f"{name}={quote('1' if item is True else str(item))}")
+    pairs = [
+        f"{name}={quote('1' if item is True else str(item))}"
+        for name, value in (query or {}).items()
+        for item in (value if isinstance(value, list) else [value])
+        if item not in (None, "", False)
+    ]
     return path + "?" + "&".join(pairs) if pairs else path
 
 

@@ -78,7 +78,8 @@ def parse_cpus(text: str) -> int:
     digits = whole + fraction
     if not digits.isdecimal() or not digits.isascii() or (slash and not (bottom.isdecimal() and int(bottom))):
         raise wrong
-    nano, rest = divmod(int(digits) * _NANO, 10 ** len(fraction) * int(bottom or 1))
+    unit: int = 10 ** len(fraction)
+    nano, rest = divmod(int(digits) * _NANO, unit * int(bottom or 1))
     if rest:
         raise ValueError("value is too precise")
     return nano

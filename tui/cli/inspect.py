@@ -1,0 +1,76 @@
+"""``inspect``: containers and images."""
+
+from __future__ import annotations
+
+from tui.cli import output
+from tui.cli.engine import call
+from tui.cli.errors import ApiError, CliError
+from tui.cli.jsonlite import show_indented
+from tui.cli.transport import quote, target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tui.cli.flags import Options
+
+_KINDS = ("container", "image")
+#: The exit code of a template that cannot be parsed (docker/cli).
+_BAD_TEMPLATE = 64
+_PREFIX = "template parsing error"
+
+
+def run(options: Options) -> int:
+    """Print every object named; the missing ones are told after, and make the exit code 1."""
+    kind = options["type"]
+    if kind and kind not in _KINDS:
+        raise CliError(f'unknown type: "{kind}": must be one of "container", "image"')
+    form = options["format"]
+    template = None
+    if form and form != "json":
+        from tui.cli.formatting import parse
+
+        try:
+            template = parse(form.replace("\\t", "\t").replace("\\n", "\n"), _PREFIX)
+        except CliError as error:
+            error.code = _BAD_TEMPLATE
+            raise
+    found, missing = [], []
+    for name in options.args:
+        try:
+            found.append(_find(name, kind, options["size"]))
+        except ApiError as error:
+            missing.append(f"Error: No such object: {name}" if not kind and error.status == 404 else error.message)
+    if template is not None:
+        _print_rendered(template, found)
+    elif form == "json":
+        from tui.cli.jsonlite import show
+
+        output.out("".join([show(value) + "\n" for value in found]))
+    else:
+        output.out(show_indented(found) + "\n")
+    if missing:
+        output.err("\n".join(missing) + "\n")
+        return 1
+    return 0
+
+
+def _find(name: str, kind: str, size: bool) -> Any:
+    """The object's record: a container, or else an image. Raises ApiError."""
+    if kind != "image":
+        try:
+            return call("GET", target(f"/containers/{quote(name)}/json", {"size": size}))
+        except ApiError as error:
+            if kind or error.status != 404:
+                raise
+    return call("GET", f"/images/{quote(name)}/json")
+
+
+def _print_rendered(template: Any, found: list[Any]) -> None:
+    from tui.cli.gotemplate import ExecError
+
+    for value in found:
+        try:
+            output.out(template.execute(value, strict=True) + "\n")
+        except ExecError as error:
+            raise CliError(f"{_PREFIX}: template: :1:2: {error}") from None
