@@ -61,9 +61,22 @@ class Placement(NamedTuple):
     parents: dict[str, str]
     scope: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """The placement as a JSON object."""
+        return self._asdict()
+
+    def container_path(self, container_id: str) -> str:
+        """``linux.cgroupsPath`` of a container: its folder below the mount point."""
+        return f"/{os.path.basename(next(iter(self.parents.values()), 'dockyard'))}/{container_id}"
+
+    def enter_monitors(self) -> None:
+        """Move the calling process to where monitors live. Version 1 has no such place: they stay where they are."""
+        if self.version == 2:
+            _write(os.path.join(self.parents["unified"], "monitors", "cgroup.procs"), "0")
+
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Placement:
-        """The placement that ``_asdict`` wrote."""
+        """The placement that ``to_json`` wrote."""
         return cls(document["version"], document["parents"], document["scope"])
 
 
