@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -144,7 +144,7 @@ class Client:
         """``GET /info``."""
         return dict(await self.json("GET", "/info"))
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """Container events as they happen, one dictionary each. Ends with the connection."""
         filters = quote(json.dumps({"type": ["container"]}))
         async with self.stream(f"/events?filters={filters}") as body:
@@ -193,7 +193,7 @@ class Client:
 
     async def logs(
         self, ref: str, *, tty: bool, tail: int, follow: bool = True
-    ) -> AsyncIterator[list[tuple[int, bytes]]]:
+    ) -> AsyncGenerator[list[tuple[int, bytes]], None]:
         """(stream, bytes) pairs of the log from ``tail`` lines before its end; a terminal's output is stream 1."""
         query = urlencode({"stdout": 1, "stderr": 1, "follow": int(follow), "tail": tail})
         demuxer = Demuxer()
@@ -202,7 +202,7 @@ class Client:
             async for chunk in body:
                 yield [(1, chunk)] if tty else demuxer.feed(chunk)
 
-    async def stats(self, ref: str) -> AsyncIterator[dict[str, Any]]:
+    async def stats(self, ref: str) -> AsyncGenerator[dict[str, Any], None]:
         """About one measurement a second until the container ends."""
         async with self.stream(f"/containers/{quote(ref)}/stats?stream=1") as body:
             async for line in json_lines(body):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 
 from tui.client import Client, ConnectionLost, EngineError, usage_of
 from tui.frame import Usage
@@ -44,12 +45,13 @@ class Feed:
             try:
                 async with asyncio.TaskGroup() as group:
                     updates = group.create_task(self._update())
-                    async for event in self.client.events():
-                        if not event:
-                            self._on_link("")
-                            self._changed.set()
-                            continue
-                        self._note(event)
+                    async with aclosing(self.client.events()) as events:
+                        async for event in events:
+                            if event:
+                                self._note(event)
+                            else:
+                                self._on_link("")
+                                self._changed.set()
                     updates.cancel()
                 reason = "the engine closed the connection"
             except* (ConnectionLost, EngineError, TimeoutError) as errors:
@@ -145,10 +147,11 @@ class Meter:
 
     async def _follow(self, ident: str) -> None:
         try:
-            async for sample in self.client.stats(ident):
-                measured = usage_of(sample)
-                if measured is not None:
-                    self.usage[ident] = Usage(*measured)
+            async with aclosing(self.client.stats(ident)) as samples:
+                async for sample in samples:
+                    measured = usage_of(sample)
+                    if measured is not None:
+                        self.usage[ident] = Usage(*measured)
         except EngineError as error:
             if error.status in (404, 501) and "no such container" not in str(error).lower():
                 self.unsupported = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -94,6 +95,10 @@ class Workstation(App[int]):
         self.set_interval(1.0, self._tick)
         self.call_later(self._select)
 
+    def on_unmount(self) -> None:
+        """Streams end with their workers; the idle connections here."""
+        self.client.close()
+
     # ── painting ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
@@ -176,10 +181,11 @@ class Workstation(App[int]):
         self.home.label()
         try:
             tty = bool((await self.client.inspect(row.id)).get("Config", {}).get("Tty"))
-            async for pieces in self.client.logs(row.id, tty=tty, tail=_TAIL):
-                pane.feed(pieces)
-                # A log that never pauses must leave the loop to keys and paint.
-                await asyncio.sleep(0)
+            async with aclosing(self.client.logs(row.id, tty=tty, tail=_TAIL)) as log:
+                async for pieces in log:
+                    pane.feed(pieces)
+                    # A log that never pauses must leave the loop to keys and paint.
+                    await asyncio.sleep(0)
             pane.finish()
             if not pane.buffer.lines:
                 pane.say("It has written nothing.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tui.wire import ConnectionLost, Dechunker, Demuxer, EngineError, Head, Prot
 
 def pieces(raw: bytes, cuts: list[int]) -> list[bytes]:
     places = [0, *sorted(cut % (len(raw) + 1) for cut in cuts), len(raw)]
-    return [raw[begin:end] for begin, end in zip(places, places[1:], strict=False)]
+    return [raw[begin:end] for begin, end in pairwise(places)]
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.lists(st.integers(0, 10_000), max_size=12))
@@ -177,6 +178,8 @@ async def test_the_blocking_request_knows_errors(fake: FakeEngine) -> None:
 
 
 async def test_an_answer_that_is_not_json_is_an_error(fake: FakeEngine) -> None:
-    assert json.loads(await Client(fake.path).call("GET", "/version"))["Version"] == "1.0"
+    client = Client(fake.path)
+    assert json.loads(await client.call("GET", "/version"))["Version"] == "1.0"
     with pytest.raises(EngineError):
-        await Client(fake.path).json("GET", "/_ping")
+        await client.json("GET", "/_ping")
+    client.close()

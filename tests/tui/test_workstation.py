@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from tests.support import wait_until_async
 from tests.tui.fake_engine import FakeEngine, container, ident
 from tui.config import Config
+from tui.frame import Usage
 from tui.screens.dialog import ConfirmScreen
 from tui.screens.view import ViewScreen, plain
 from tui.workstation import Workstation
@@ -144,12 +145,12 @@ async def test_what_destroys_asks_and_only_y_agrees(
         await select(app, pilot, name)
         for no in ("n", "escape", "enter", "q"):
             await pilot.press(key)
-            assert isinstance(app.screen, ConfirmScreen)
+            assert type(app.screen) is ConfirmScreen
             text = screen_text(app)
             assert f"{name}?" in text
             assert ("RUNNING" in text) == (key == "d" and name == "web")
             await pilot.press(no)
-            assert app.screen is app.home
+            assert app.screen_stack == [app.home]
         assert fake.changes() == []
         await pilot.press(key, "y")
         await wait_until_async(fake.changes)
@@ -244,7 +245,7 @@ async def test_sorting(workstation: Make, fake: FakeEngine) -> None:
         await pilot.press("O")
         assert names(app) == ["web", "job", "api"]
         await pilot.press("O", "o", "o")
-        app.meter.usage.update({ident(1): (9.0, 1.0), ident(3): (1.0, 5.0)})  # type: ignore[dict-item]  # any pair will do
+        app.meter.usage.update({ident(1): Usage(9.0, 1.0), ident(3): Usage(1.0, 5.0)})
         app._tick()
         assert names(app) == ["web", "api", "job"]
         await pilot.press("o")
@@ -353,10 +354,7 @@ async def test_the_palette_does_actions(workstation: Make, fake: FakeEngine) -> 
         await ready(app, fake)
         await pilot.press("colon")
         await pilot.press(*"restart")
-        await pilot.app.workers.wait_for_complete(
-            [worker for worker in app.workers if worker.group not in ("feed", "meter", "log")]
-        )
-        await pilot.pause()
+        await wait_until_async(lambda: "Stop the selected container" in screen_text(app))
         await pilot.press("down", "enter")
         await wait_until_async(fake.changes)
         assert fake.changes() == [f"POST /containers/{ident(3)}/restart"]
