@@ -7,7 +7,8 @@ lies in the bundle and only its path is sent.
 Who says what::
 
     daemon → zygote    SpawnMonitor (+fd: one end of a socket pair)          zygote → daemon   Spawned | Failed
-    daemon → monitor   Start Signal Resize Attach(+fd) Exec(+fd) CloseStdin Status     (each carries ``seq``)
+    zygote → daemon    Ready, once, before anything else
+    daemon → monitor   Start Signal Resize Attach(+fd) Exec(+fd) CloseStdin            (each carries ``seq``)
     monitor → daemon   Reply (to a ``seq``)  and events:
                        Created Started StartFailed Exited ExecStarted ExecFailed ExecExited Oom Warned
 
@@ -24,8 +25,9 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import socket
-from enum import Enum
+from enum import StrEnum
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 VERSION = 1
@@ -33,9 +35,10 @@ MAX_PACKET = 128 * 1024
 MAX_FDS = 4
 
 
-class Step(str, Enum):
-    """The numbered steps from clone3 to execve, in their order; a failed start names one of them."""
+class Step(StrEnum):
+    """The steps of a start in their order, from the monitor's own to execve; a failed start names one of them."""
 
+    LOG = "log"
     CGROUP = "cgroup"
     NAMESPACES = "namespaces"
     NETWORK = "network"
@@ -106,6 +109,13 @@ class MonitorConfig(TypedDict):
 # --- messages --------------------------------------------------------------------------------------
 
 
+class Ready(NamedTuple):
+    """The zygote takes requests; ``warning`` says what protection it lacks, "" for none."""
+
+    pid: int
+    warning: str
+
+
 class SpawnMonitor(NamedTuple):
     """Fork a monitor for the bundle. One fd: the monitor's end of its first connection."""
 
@@ -148,8 +158,8 @@ class Attach(NamedTuple):
     """Join the container's streams. One fd: the client's own stream socket; the monitor owns it from now on.
 
     Without a terminal output is framed as Docker's stdcopy (8-byte header); with one it is raw. ``preread``
-    is base64 of bytes that were read from the socket before it was handed over. ``detach_keys`` are raw bytes in base64,
-    empty: never detach.
+    is base64 of bytes that were read from the socket before it was handed over. ``detach_keys`` are raw bytes in
+    base64, empty: never detach.
     """
 
     seq: int
@@ -205,7 +215,8 @@ class Reply(NamedTuple):
 class State(NamedTuple):
     """First message on a connection to a living monitor: what is true now.
 
-    ``phase`` is ``created``, ``running`` or ``exited``. ``execs`` lists [exec_id, pid, running, exit_code].
+    ``phase`` is ``created``, ``starting`` (after Start, before execve), ``running`` or ``exited``. ``execs`` lists
+    [exec_id, pid, running, exit_code].
     """
 
     phase: str
@@ -300,17 +311,25 @@ class Failed(NamedTuple):
 
 
 Message = (
-    SpawnMonitor | Spawned | Start | Signal | Resize | Attach | Exec | CloseStdin | Reply | State | Created | Warned
-    | Started | StartFailed | Exited | ExecStarted | ExecFailed | ExecExited | Oom | Failed
+    Ready | SpawnMonitor | Spawned | Start | Signal | Resize | Attach | Exec | CloseStdin | Reply | State | Created
+    | Warned | Started | StartFailed | Exited | ExecStarted | ExecFailed | ExecExited | Oom | Failed
 )  # fmt: skip
 
 _TYPES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        SpawnMonitor, Spawned, Start, Signal, Resize, Attach, Exec, CloseStdin, Reply, State, Created, Warned,
+        Ready, SpawnMonitor, Spawned, Start, Signal, Resize, Attach, Exec, CloseStdin, Reply, State, Created, Warned,
         Started, StartFailed, Exited, ExecStarted, ExecFailed, ExecExited, Oom, Failed,
     )
 }  # fmt: skip
+
+
+#: A field's annotation → its JSON type. ``typing.NamedTuple`` wraps the text of annotations in ForwardRef.
+_JSON_TYPES: dict[Any, type] = {"int": int, "str": str, "bool": bool, "list[list[Any]]": list}
+_FIELDS = {
+    name: tuple(_JSON_TYPES[getattr(kind, "__forward_arg__", kind)] for kind in cls.__annotations__.values())
+    for name, cls in _TYPES.items()
+}
 
 
 class ProtocolError(Exception):
@@ -324,13 +343,15 @@ def encode(message: Message) -> bytes:
 
 
 def decode(packet: bytes) -> Message:
-    """The message in ``packet``. Raises :class:`ProtocolError` for anything that is not one."""
+    """The message in ``packet``. Raises :class:`ProtocolError` for anything that is not one, in name or in types."""
     try:
         name, version, *fields = json.loads(packet)
         if version != VERSION:
             raise ProtocolError(f"protocol version {version}, this is {VERSION}")
         message: Message = _TYPES[name](*fields)
-    except (ValueError, KeyError, TypeError) as error:
+        if any(type(value) is not kind for value, kind in zip(message, _FIELDS[name], strict=True)):
+            raise ValueError(name)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ProtocolError(f"not a message: {packet[:80]!r}") from error
     return message
 
@@ -343,12 +364,24 @@ def send(sock: socket.socket, message: Message, fds: tuple[int, ...] = ()) -> No
 
 
 def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
-    """The next message and the fds that came with it (close-on-exec), None at the end of the connection."""
+    """The next message and the fds that came with it (close-on-exec), None at the end of the connection.
+
+    BlockingIOError when the socket is non-blocking and there is none now; ProtocolError closes the fds.
+    """
     packet, fds, flags, _ = socket.recv_fds(sock, MAX_PACKET, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
-    if not packet:
-        for fd in fds:
-            socket.close(fd)
-        return None
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-        raise ProtocolError("packet cut short")
-    return decode(packet), list(fds)
+    try:
+        if not packet:
+            close_all(fds)
+            return None
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            raise ProtocolError("packet cut short")
+        return decode(packet), list(fds)
+    except ProtocolError:
+        close_all(fds)
+        raise
+
+
+def close_all(fds: list[int]) -> None:
+    """Close file descriptors that came with a message and are not wanted."""
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,106 @@
+"""The bundle as the monitor reads it, and the first half of a start: what is made before init exists."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from core import oci
+from core.errors import StartFailed
+from core.linux import cgroups, mounts
+from core.runtime import protocol
+from core.runtime.execs import read_filter
+from core.runtime.init import CLONE_FLAGS, Plan
+from core.runtime.program import Program, Stdio
+
+_MAX_DOCUMENT = 16 << 20
+
+
+class Bundle(NamedTuple):
+    """``config.json`` and ``dockyard.json`` of one container."""
+
+    spec: oci.Spec
+    config: protocol.MonitorConfig
+
+
+def read(path: str) -> Bundle:
+    """The documents in the folder ``path``. Raises StartFailed when they are missing or damaged."""
+    spec: oci.Spec = _load(f"{path}/config.json")
+    config: protocol.MonitorConfig = _load(f"{path}/dockyard.json")
+    missing = protocol.MonitorConfig.__required_keys__ - config.keys()
+    if missing:
+        raise StartFailed(f"dockyard.json lacks {', '.join(sorted(missing))}", path=f"{path}/dockyard.json")
+    spec["linux"].pop("seccomp", None)  # large, and compiled already: its filter is at config["seccomp"]
+    return Bundle(spec, config)
+
+
+def _load(path: str) -> Any:
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.read(_MAX_DOCUMENT))
+    except OSError as error:
+        raise StartFailed(f"bundle: {error.strerror}", path=path) from error
+    except ValueError as error:
+        raise StartFailed(f"bundle: {error}", path=path) from error
+
+
+def clone_flags(spec: oci.Spec) -> int:
+    """The namespaces that clone3 makes: those of the spec that have no path."""
+    flags = 0
+    for entry in spec["linux"].get("namespaces", []):
+        if not entry.get("path"):
+            flags |= CLONE_FLAGS.get(entry["type"], 0)
+    return flags
+
+
+def open_joined(spec: oci.Spec) -> list[tuple[int, int]]:
+    """The namespaces that are joined, opened while their paths mean the host's: (fd, clone flag)."""
+    joined = []
+    for entry in spec["linux"].get("namespaces", []):
+        path = entry.get("path", "")
+        if not path:
+            continue
+        flag = CLONE_FLAGS.get(entry["type"], 0)
+        if entry["type"] in ("mount", "pid") or not flag:
+            text = f"joining a {entry['type']} namespace is not supported"
+            raise StartFailed(text, step="namespaces", path=path)
+        try:
+            joined.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), flag))
+        except OSError as error:
+            text = f"join the {entry['type']} namespace: {error.strerror}"
+            raise StartFailed(text, step="namespaces", path=path) from error
+    return joined
+
+
+def make_overlay(config: protocol.MonitorConfig) -> int:
+    """The root's overlay as a detached mount, -1 when init has to make it itself."""
+    piece = config["rootfs"][0]
+    if mounts.overlay_method() != "fsopen" or piece.get("ephemeral"):
+        return -1
+    try:
+        return mounts.overlay_detached(piece)
+    except OSError as error:
+        path = str(error.filename or "")
+        raise StartFailed(f"root file system: {error.strerror}", step="rootfs", path=path) from error
+
+
+def make_plan(bundle: Bundle, cgroup: cgroups.Cgroup, overlay_fd: int, stdio: Stdio, oom_score: int) -> Plan:
+    """Everything init needs of the host, read now."""
+    spec, config = bundle
+    try:
+        seccomp = read_filter(config["seccomp"])
+    except OSError as error:
+        text = f"seccomp filter: {error.strerror}"
+        raise StartFailed(text, step="seccomp", path=config["seccomp"]) from error
+    return Plan(
+        spec=spec,
+        program=Program(spec["process"], config["user"], config["set_home"], stdio, seccomp),
+        pieces=config["rootfs"],
+        scratch_size=config["scratch_size"],
+        overlay_fd=overlay_fd,
+        joined=open_joined(spec),
+        cgroup=cgroup,
+        reaper=config["init"],
+        oom_score=spec["process"].get("oomScoreAdj", oom_score),
+    )

@@ -1,0 +1,196 @@
+"""A process that a monitor made, seen from the monitor: pid 1 or an exec, from its birth to its exit code."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from core.linux import syscalls
+from core.runtime import handshake
+from core.runtime.handshake import Report
+from core.runtime.poller import READ, Poller
+from core.runtime.program import Stdio
+from core.runtime.session import STDERR, STDOUT
+from core.runtime.streams import Streams, enlarge_pipe
+
+
+class Ended:
+    """How a process ended. ``code`` is Docker's: 128 + signal when killed."""
+
+    def __init__(self, info: Any) -> None:
+        killed = info.si_code in (os.CLD_KILLED, os.CLD_DUMPED)
+        self.signal: int = info.si_status if killed else 0
+        self.code: int = 128 + info.si_status if killed else info.si_status
+        self.dumped: bool = info.si_code == os.CLD_DUMPED
+
+
+class Pipes:
+    """The pipes of one program without a terminal. ``child`` goes to it; the other ends to :class:`Streams`."""
+
+    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool) -> None:
+        self._ours: list[int] = []
+        self._theirs: list[int] = []
+        self._stdin = self._pipe(write=True) if stdin else -1
+        stdin_fd = self._theirs[-1] if stdin else -1
+        self._stdout = self._pipe() if stdout else -1
+        stdout_fd = self._theirs[-1] if stdout else -1
+        self._stderr = self._pipe() if stderr else -1
+        stderr_fd = self._theirs[-1] if stderr else -1
+        self.child = Stdio(stdin_fd, stdout_fd, stderr_fd, tty=False)
+
+    def _pipe(self, *, write: bool = False) -> int:
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        if not write:
+            enlarge_pipe(read_end)
+        ours, theirs = (write_end, read_end) if write else (read_end, write_end)
+        self._ours.append(ours)
+        self._theirs.append(theirs)
+        return ours
+
+    def close_theirs(self) -> None:
+        """The child has its own copies: ours would keep it from ever seeing an end."""
+        for fd in self._theirs:
+            os.close(fd)
+        self._theirs.clear()
+
+    def give_to(self, streams: Streams) -> None:
+        """Hand our ends over."""
+        for fd, stream in ((self._stdout, STDOUT), (self._stderr, STDERR)):
+            if fd >= 0:
+                streams.add_output(fd, stream)
+        if self._stdin >= 0:
+            streams.set_input(self._stdin)
+
+
+class Listener:
+    """Who is told what becomes of a child. All are called from the monitor's loop."""
+
+    def warned(self, message: str) -> None:
+        """Something was adjusted on the way."""
+
+    def console(self, master: int) -> None:
+        """The child's terminal; owned by the callee."""
+
+    def started(self) -> None:
+        """execve happened."""
+
+    def failed(self, step: str, path: str, message: str, number: int, code: int) -> None:
+        """execve will not happen; the child is ending."""
+
+    def ended(self, how: Ended) -> None:
+        """It is gone. Comes last, always once."""
+
+
+class Child:
+    """One child. Raises OSError when it cannot be made; ``run`` is what it does and never returns."""
+
+    def __init__(
+        self,
+        poller: Poller,
+        listener: Listener,
+        flags: int,
+        cgroup_fd: int | None,
+        run: Callable[[Report], NoReturn],
+    ) -> None:
+        self._poller = poller
+        self._listener = listener
+        self._ready = False
+        self._settled = False
+        self.how: Ended | None = None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.pid, self.pidfd = syscalls.clone3(flags, cgroup_fd=cgroup_fd)
+        except BaseException:
+            ours.close()
+            theirs.close()
+            raise
+        if self.pid == 0:
+            ours.close()
+            report = Report(theirs)
+            handshake.guarded(report, lambda: run(report))
+        theirs.close()
+        ours.setblocking(False)
+        self._socket = ours
+        poller.watch(ours.fileno(), READ, self._said)
+        poller.watch(self.pidfd, READ, self._gone)
+
+    def start(self) -> None:
+        """Let it go on."""
+        try:
+            self._socket.send(b"s", socket.MSG_NOSIGNAL)
+        except OSError:
+            return  # it has ended: the loop will tell
+
+    def kill(self, number: int) -> None:
+        """Send it a signal. Raises ProcessLookupError when it has ended."""
+        if self.how is not None:
+            raise ProcessLookupError(self.pid)
+        syscalls.pidfd_send_signal(self.pidfd, number)
+
+    def reap(self) -> bool:
+        """Take its end when it has ended, without waiting; True when it is gone."""
+        if self.how is None:
+            self._gone(0)
+        return self.how is not None
+
+    def _said(self, events: int = 0) -> None:
+        """What the child says until its execve. Its end is told after everything that it said."""
+        while not self._settled:
+            try:
+                received = handshake.receive(self._socket)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                continue  # it ended without reading its start byte; what it said before is still there (unix(7))
+            except OSError:
+                received = None
+            if received is None:
+                self._settle()
+                return
+            message, fds = received
+            self._take(message, fds)
+
+    def _take(self, message: list[Any], fds: list[int]) -> None:
+        kind = message[0]
+        if kind == handshake.WARNED:
+            self._listener.warned(message[1])
+        elif kind == handshake.CONSOLE and fds:
+            self._listener.console(fds[0])
+        elif kind == handshake.READY:
+            self._ready = True
+        elif kind == handshake.FAILED:
+            self._close_socket()
+            self._listener.failed(*message[1:])
+
+    def _settle(self) -> None:
+        """End of file: the program runs, or the child died without a word."""
+        self._close_socket()
+        if self._ready:
+            self._listener.started()
+            return
+        how = self.how
+        signal = f" by signal {how.signal}" if how is not None and how.signal else ""
+        text = f"the process was killed{signal} before it reached its program"
+        self._listener.failed("", "", text, 0, 128)
+
+    def _close_socket(self) -> None:
+        self._settled = True
+        self._poller.forget(self._socket.fileno())
+        self._socket.close()
+
+    def _gone(self, events: int) -> None:
+        if self.how is not None:
+            return
+        info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        if info is None:
+            return
+        self._poller.forget(self.pidfd)
+        os.close(self.pidfd)
+        self.how = Ended(info)
+        if not self._settled:
+            self._said()
+        if not self._settled:  # something else still holds its end: it cannot speak for the dead any more
+            self._settle()
+        self._listener.ended(self.how)
