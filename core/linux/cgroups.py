@@ -251,11 +251,11 @@ class Cgroup:
 
     def thaw(self) -> None:
         """Let everything go on; nothing happens to a group that is not frozen."""
-        if self.version == 1:
-            if "freezer" in self.folders:
-                _write(os.path.join(self.folders["freezer"], "freezer.state"), "THAWED")
-        elif "unified" in self.folders:
-            _write(os.path.join(self.folders["unified"], "cgroup.freeze"), "0")
+        file, value = ("freezer.state", "THAWED") if self.version == 1 else ("cgroup.freeze", "0")
+        folder = self.folders.get("freezer" if self.version == 1 else "unified", "")
+        path = os.path.join(folder, file)
+        if folder and os.path.exists(path):
+            _write(path, value)
 
     def is_frozen(self) -> bool:
         """Whether every process is stopped."""

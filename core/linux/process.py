@@ -99,9 +99,20 @@ def seal_imports() -> None:
     if linecache is not None:
         vars(linecache).update(cache={}, getline=_no_line, getlines=_no_lines, updatecache=_no_lines)
     sys.path.clear()
-    sys.meta_path.clear()
+    # Not left empty: the interpreter would warn about that, and a warning is shown by more imports.
+    sys.meta_path[:] = [_Sealed()]
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
+
+
+class _Sealed:
+    """The only finder left: it finds nothing, and says so at once."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        raise ModuleNotFoundError(f"{name}: nothing is imported inside a container", name=name)
+
+    def invalidate_caches(self) -> None:
+        """Part of the protocol; there are none."""
 
 
 def _no_line(filename: str, lineno: int, module_globals: object = None) -> str:

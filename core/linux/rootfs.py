@@ -192,6 +192,8 @@ def _mount_one(mount: oci.Mount, root_fd: int, source: int, cgroup_namespace: bo
     kind = mount.get("type", "")
     options = mounts.parse_options(mount.get("options", []))
     directory = stat.S_ISDIR(os.fstat(source).st_mode) if source >= 0 else True
+    if kind in ("proc", "sysfs"):
+        _refuse_link(root_fd, destination)
     target = ensure_target(root_fd, destination, directory=directory)
     try:
         _check_target(mount, root_fd, target, source)
@@ -216,6 +218,19 @@ def _mount_one(mount: oci.Mount, root_fd: int, source: int, cgroup_namespace: bo
     finally:
         os.close(target)
     return []
+
+
+def _refuse_link(root_fd: int, destination: str) -> None:
+    """/proc and /sys must be ordinary folders of the image: links would move the files that are masked later."""
+    try:
+        fd = syscalls.open_in_root(root_fd, destination, os.O_PATH | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        if stat.S_ISLNK(os.fstat(fd).st_mode):
+            raise OSError(errno.ELOOP, "the image has a symbolic link there", destination)
+    finally:
+        os.close(fd)
 
 
 def _new_file_system(mount: oci.Mount, options: mounts.Options) -> int:
@@ -422,11 +437,20 @@ def enter_cwd(cwd: str, *, create: bool) -> None:
         made = ensure_target(root_fd, cwd, directory=True) if create else -1
         fd = made if create else syscalls.open_in_root(root_fd, cwd, os.O_PATH)
         os.fchdir(fd)
-        if not os.getcwd().startswith("/"):
-            raise OSError(errno.ENOENT, "it lies outside the container's root", cwd)
     except OSError as error:
         raise _failed("cwd", cwd, f"working directory {cwd}", error) from error
     finally:
         os.close(root_fd)
         if fd >= 0:
             os.close(fd)
+    check_cwd(cwd)
+
+
+def check_cwd(cwd: str) -> None:
+    """StartFailed when the process stands outside its root, however it came there (getcwd(2), "(unreachable)")."""
+    try:
+        inside = os.getcwd().startswith("/")
+    except FileNotFoundError:
+        inside = False
+    if not inside:
+        raise StartFailed(f"working directory {cwd} lies outside the container's root", step="cwd", path=cwd)
