@@ -86,7 +86,7 @@ class Sandbox:
         self.scratch_size = 0
         self.seccomp: bytes | None = None
         self.terminal = False
-        self.inside: Callable[[], None] | None = None  # called in the child after pivot_root, before masks
+        self.inside: Callable[[], None] | None = None  # called in the child right after pivot_root
         self.before: Callable[[], None] | None = None  # called in the child before its first mount
         self.meanwhile: Callable[[], Any] | None = None  # called in the parent while it runs; its result is ``noted``
         self.noted: Any = None
@@ -167,9 +167,9 @@ class Sandbox:
         lap("devices")
         rootfs.pivot(root_fd)
         lap("pivot")
-        slave = self._console(out) if self.terminal else -1
         if self.inside is not None:
             self.inside()
+        slave = self._console(out) if self.terminal else -1
         rootfs.write_sysctls(spec["linux"].get("sysctl", {}))
         rootfs.mask(spec["linux"].get("maskedPaths", []))
         lap("mask")

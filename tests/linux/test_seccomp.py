@@ -206,10 +206,9 @@ def test_allowed_set_equals_the_peers_but_for_known_differences() -> None:
     since = {name for name, number in numbers("SCMP_ARCH_X86_64").items() if number > 450 or name == "uretprobe"}
     # Podman allows these to containers without CAP_SYS_ADMIN or CAP_SYS_NICE; Docker does not.
     podman = {
-        "setns", "clone3", "fsconfig", "fsmount", "fsopen", "fspick", "get_mempolicy", "keyctl", "mbind", "mount", "mount_setattr",
-        "move_mount", "open_tree", "pidfd_getfd", "pivot_root", "reboot", "set_mempolicy",
-        "set_mempolicy_home_node",
-        "syslog", "umount2", "unshare",
+        "clone3", "fsconfig", "fsmount", "fsopen", "fspick", "get_mempolicy", "keyctl", "mbind", "mount",
+        "mount_setattr", "move_mount", "open_tree", "pidfd_getfd", "pivot_root", "reboot", "set_mempolicy",
+        "set_mempolicy_home_node", "setns", "syslog", "umount2", "unshare",
     }  # fmt: skip
     docker = {
         "landlock_add_rule",
