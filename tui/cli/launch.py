@@ -94,8 +94,16 @@ def _spawn_and_wait() -> None:
         return
     if _answers():
         return  # an engine started by other means was faster: ours gave way
-    said = words.removeprefix("error: ") or "it ended before it was ready"
+    said = words.removeprefix("error: ") or _last_words() or "it ended before it was ready"
     raise CliError(f"the engine did not start: {said}\nIts log is {LOG}")
+
+
+def _last_words() -> str:
+    """The last line of the engine's log: what it died of."""
+    with open(LOG, "rb") as log:
+        log.seek(max(0, posix.fstat(log.fileno()).st_size - 4096))
+        lines = [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
 
 
 def _become_daemon(argv: list[str], log: int, told: int) -> NoReturn:

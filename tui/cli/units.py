@@ -149,10 +149,13 @@ def parse_rfc3339(text: str) -> int:
         raise ValueError(f"not a time: {text!r}")
     year, month, day = map(int, parts)
     hour, minute, second = (*map(int, hours), 0, 0, 0)[:3]
+    days = _days(year, month, day)
+    if hour > 23 or minute > 59 or second > 60:
+        raise ValueError(f"no such time: {text!r}")
     if zone is None:
         seconds = int(time.mktime((year, month, day, hour, minute, second, 0, 0, -1)))
     else:
-        seconds = _days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - zone
+        seconds = days * 86400 + hour * 3600 + minute * 60 + second - zone
     return seconds * _NANO + (int(f"{fraction[:9]:0<9}") if fraction else 0)
 
 

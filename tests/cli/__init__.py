@@ -1,0 +1,1 @@
+"""The command line without an engine: parsing, templates, formats, HTTP, terminals."""
