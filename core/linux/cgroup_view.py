@@ -51,8 +51,8 @@ def hierarchies(text: str) -> list[str]:
 
 def _mount_v1(target_fd: int, flags: int) -> None:
     """The tmpfs becomes read-only last: the folders are made in it first."""
-    with open("/proc/self/cgroup", encoding="ascii") as file:
-        found = hierarchies(file.read())
+    with open("/proc/self/cgroup", "rb") as file:
+        found = hierarchies(file.read().decode())
     tree = mounts.make_detached("tmpfs", flags & ~syscalls.MS_RDONLY, ["mode=755", "size=64k"], "tmpfs")
     try:
         syscalls.move_mount(tree, target_fd)
@@ -61,8 +61,8 @@ def _mount_v1(target_fd: int, flags: int) -> None:
             os.mkdir(folder, 0o755, dir_fd=tree)
             fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree)
             try:
-                data = [controllers] if controllers.startswith("name=") else controllers.split(",")
-                _attach(mounts.make_detached("cgroup", flags, data, "cgroup"), fd)
+                # mount(2): with a dozen hierarchies the many calls of the new interface cost half a millisecond.
+                syscalls.mount("cgroup", f"/proc/self/fd/{fd}", "cgroup", flags, controllers)
             finally:
                 os.close(fd)
             if "," in folder:

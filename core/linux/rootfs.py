@@ -312,19 +312,23 @@ def mask(paths: list[str]) -> None:
     if not paths:
         return
     null_fd = open_null()
-    empty_fd = -1
     root_fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    empty_fd = -1
     path = ""
     try:
-        empty_fd = mounts.make_detached("tmpfs", syscalls.MS_RDONLY, ["size=4k", "nr_inodes=2", "mode=755"], "tmpfs")
         for path in paths:
             target = _existing(root_fd, path)
             if target < 0:
                 continue
-            cover = empty_fd if stat.S_ISDIR(os.fstat(target).st_mode) else null_fd
-            copy = syscalls.open_tree(cover, "", syscalls.OPEN_TREE_CLONE)
-            syscalls.move_mount(copy, target)
-            os.close(copy)
+            if not stat.S_ISDIR(os.fstat(target).st_mode):
+                _cover(null_fd, target)
+            elif empty_fd >= 0:
+                _cover(empty_fd, target)
+            else:
+                # The first one is used itself: a mount that is dropped unused waits for all processors (RCU).
+                options = ["size=4k", "nr_inodes=2", "mode=755"]
+                empty_fd = mounts.make_detached("tmpfs", syscalls.MS_RDONLY, options, "tmpfs")
+                syscalls.move_mount(empty_fd, target)
             os.close(target)
     except OSError as error:
         raise _failed("mask", path, f"mask {path}", error) from error
@@ -332,6 +336,15 @@ def mask(paths: list[str]) -> None:
         for fd in (null_fd, empty_fd, root_fd):
             if fd >= 0:
                 os.close(fd)
+
+
+def _cover(source: int, target: int) -> None:
+    """A copy of the mount at ``source`` onto ``target``."""
+    copy = syscalls.open_tree(source, "", syscalls.OPEN_TREE_CLONE)
+    try:
+        syscalls.move_mount(copy, target)
+    finally:
+        os.close(copy)
 
 
 def open_null() -> int:
