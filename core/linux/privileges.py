@@ -45,10 +45,13 @@ def capability_bits(names: list[str]) -> int:
     """The bit set of ``names``; unknown names are StartFailed."""
     bits = 0
     for name in names:
-        if name not in CAPABILITY_NAMES:
+        if name not in _BITS:
             raise StartFailed(f"unknown capability {name!r}", step="capabilities")
-        bits |= 1 << CAPABILITY_NAMES.index(name)
+        bits |= _BITS[name]
     return bits
+
+
+_BITS = {name: 1 << number for number, name in enumerate(CAPABILITY_NAMES)}
 
 
 def _known_to_kernel() -> int:
@@ -60,6 +63,10 @@ def _known_to_kernel() -> int:
         except OSError:
             return number
         number += 1
+
+
+#: Asked once, when the zygote is loaded: it cannot change while the kernel runs.
+_KNOWN = _known_to_kernel()
 
 
 # --- limits ------------------------------------------------------------------------------------------
@@ -142,7 +149,7 @@ class _Plan:
     """The sets to reach, as bits, cut down to what this kernel knows and this process has."""
 
     def __init__(self, wanted: oci.Capabilities) -> None:
-        self.count = _known_to_kernel()
+        self.count = _KNOWN
         have = syscalls.capget().permitted
         self.bounding = capability_bits(wanted.get("bounding", []))
         self.missing = self.bounding & ~have

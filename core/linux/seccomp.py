@@ -420,9 +420,44 @@ def _tree(ranges: list[tuple[int, _Answer]], leaves: dict[_Answer, list[bytes]])
 
 def _leaf(answer: _Answer) -> list[bytes]:
     code: list[bytes] = []
-    for condition in answer.conditions:
-        code += _check(condition)
+    for group in _grouped(answer.conditions):
+        code += _check(group[0]) if len(group) == 1 else _check_values(group)
     return [*code, _instruction(_RET, answer.otherwise)]
+
+
+#: As many values as one jump can pass over, with room to spare.
+_MAX_GROUP = 200
+
+
+def _grouped(conditions: tuple[_Condition, ...]) -> list[list[_Condition]]:
+    """Neighbours that compare one argument with single values, for the same action, together."""
+    groups: list[list[_Condition]] = []
+    key: tuple[int, int, int] | None = None
+    for condition in conditions:
+        index, op, value, _ = condition.args[0]
+        simple = len(condition.args) == 1 and op == "EQ"
+        mine = (index, value >> 32, condition.action) if simple else None
+        if mine is not None and mine == key and len(groups[-1]) < _MAX_GROUP:
+            groups[-1].append(condition)
+        else:
+            groups.append([condition])
+        key = mine
+    return groups
+
+
+def _check_values(group: list[_Condition]) -> list[bytes]:
+    """RET the action when the argument is one of the group's values; both halves are loaded once."""
+    index, _, value, _ = group[0].args[0]
+    count = len(group)
+    code = [
+        _instruction(_LD, 20 + 8 * index),
+        _instruction(_JEQ, value >> 32, 0, count + 2),
+        _instruction(_LD, 16 + 8 * index),
+    ]
+    for number, condition in enumerate(group, start=1):
+        last = number == count
+        code.append(_instruction(_JEQ, condition.args[0][2] & 0xFFFF_FFFF, count - number, int(last)))
+    return [*code, _instruction(_RET, group[0].action)]
 
 
 def _check(condition: _Condition) -> list[bytes]:

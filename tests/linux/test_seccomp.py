@@ -305,12 +305,27 @@ def test_what_is_not_done_is_refused_by_name(changes: dict[str, Any]) -> None:
 
 
 def test_too_large_a_program_is_refused() -> None:
-    args = [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]
+    args = [{"index": index, "value": 1, "op": "SCMP_CMP_EQ"} for index in (0, 1)]
     rules = [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": args} for _ in range(2000)]
     loaded = seccomp.load_profile(profile_text(syscalls=rules), [], "x86_64")
     assert loaded is not None
     with pytest.raises(InvalidArgument, match="instructions"):
         seccomp.compile_filter(loaded, "x86_64")
+
+
+@pytest.mark.parametrize("count", [1, 2, 25, 300])
+def test_many_values_of_one_argument(count: int) -> None:
+    """Neighbouring values share their loads, in groups that a jump can pass over."""
+    high = 7 << 32
+    values = [high | number * 3 for number in range(count)]
+    args = [[{"index": 1, "value": value, "op": "SCMP_CMP_EQ"}] for value in values]
+    rules = [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": arg} for arg in args]
+    loaded = seccomp.load_profile(profile_text(syscalls=rules), [], "x86_64")
+    assert loaded is not None
+    program = seccomp.compile_filter(loaded, "x86_64")
+    for value in [*values, high | 1, high | count * 3, 0, 3, (8 << 32) | 3]:
+        answer = bpf_machine.run(program, bpf_machine.Call(0, X86_64, (0, value)))
+        assert answer == (seccomp.ALLOW if value in values else EPERM), value
 
 
 _values = st.one_of(st.integers(0, 3), st.sampled_from([0xFFFF_FFFF, 1 << 32, (1 << 32) | 1, (1 << 64) - 1]))
