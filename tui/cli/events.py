@@ -29,7 +29,7 @@ def run(options: Options) -> int:
         from tui.cli.formatting import parse
 
         try:
-            template = parse(form.replace("\\t", "\t").replace("\\n", "\n"), "Error parsing format")
+            template = parse(form, "Error parsing format")
         except CliError as error:
             error.code = _BAD_TEMPLATE
             raise

@@ -53,7 +53,7 @@ def print_rows(noun: Noun, items: list[dict[str, Any]], form: str, *, truncate: 
 
 def render(value: Any, form: str) -> str:
     """One object by ``json`` or a template (version, info, events)."""
-    template = parse(JSON if form == "json" else form.replace("\\t", "\t").replace("\\n", "\n"))
+    template = parse(JSON if form == "json" else form)
     try:
         return template.execute(value, strict=True)
     except ExecError as error:

@@ -198,6 +198,8 @@ def _equal(first: Any, *others: Any) -> bool:
 def _less(first: Any, second: Any) -> bool:
     if isinstance(first, str) and isinstance(second, str):
         return first < second
+    if isinstance(first, str) != isinstance(second, str):
+        raise FunctionError("incompatible types for comparison")
     for value in (first, second):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise FunctionError("invalid type for comparison")
@@ -238,6 +240,10 @@ def _printf(form: str, *values: Any) -> str:
     return "".join(out)
 
 
+def _quoted(value: Any) -> str:
+    return "[" + " ".join(map(_quoted, value)) + "]" if isinstance(value, list) else go_quote(_go(value))
+
+
 def _verb(spec: str, verb: str, value: Any) -> str:
     width = spec.lstrip("+# ")
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -251,7 +257,7 @@ def _verb(spec: str, verb: str, value: Any) -> str:
         return str(f"%{spec}{verb}" % value)
     if verb in "xX" and isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").hex() if verb == "x" else value.encode().hex().upper()
-    text = {"v": _go, "s": _go, "q": lambda v: go_quote(_go(v)), "t": _go, "T": type_name}.get(verb)
+    text = {"v": _go, "s": _go, "q": _quoted, "t": _go, "T": type_name}.get(verb)
     if text is None or (verb == "t" and not isinstance(value, bool)) or (verb == "s" and number):
         return f"%!{verb}({type_name(value)}={_go(value)})"
     shown = text(value)
@@ -265,6 +271,13 @@ def _verb(spec: str, verb: str, value: Any) -> str:
 def _html(*values: Any) -> str:
     text = _print(*values).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace("'", "&#39;").replace('"', "&#34;")
+
+
+def _js(*values: Any) -> str:
+    text = go_quote(_print(*values))[1:-1].replace("'", "\\'")
+    for c in "<>&=":
+        text = text.replace(c, f"\\u{ord(c):04X}")
+    return text
 
 
 def _urlquery(*values: Any) -> str:
@@ -290,7 +303,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ge": lambda first, second: not _less(first, second),
     "html": _html,
     "index": _index,
-    "js": lambda *values: go_quote(_print(*values))[1:-1],
+    "js": _js,
     "len": _length,
     "print": _print,
     "printf": _printf,

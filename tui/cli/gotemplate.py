@@ -31,6 +31,16 @@ OPTIONAL = frozenset(
     "NetworkDisabled MacAddress ArgsEscaped RepoTags RepoDigests Parent Comment Author Variant Config".split()
 )
 
+NIL_LISTS = frozenset(
+    "Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps BlkioWeightDevice "
+    "CapAdd CapDrop Cmd DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch Entrypoint Env "
+    "ExecIDs ExtraHosts GroupAdd Links Aliases MaskedPaths Mounts OnBuild ReadonlyPaths RepoDigests RepoTags SecondaryIPAddresses "
+    "SecondaryIPv6Addresses SecurityOpt Shell Ulimits VolumesFrom Layers".split()
+)
+NIL_MAPS = frozenset(
+    "Annotations Data DriverOpts ExposedPorts Labels PortBindings Ports StorageOpt Sysctls Tmpfs Volumes".split()
+)
+
 
 class ExecError(Exception):
     """Evaluation failed; the message is Go's, ready to print."""
@@ -170,6 +180,8 @@ class _Parser:
             kind = self.peek_solid()[0]
             if kind in (":=", "="):
                 self.position += 1
+                for name in names if kind == "=" else ():
+                    self._check_declared(name)
                 if len(names) > 1 and context != "range":
                     raise ParseError(f"too many declarations in {context}")
                 return names, kind == "="
@@ -178,6 +190,10 @@ class _Parser:
             self.position += 1
         self.position = start
         return [], False
+
+    def _check_declared(self, name: str) -> None:
+        if name not in self.variables:
+            raise ParseError(f'undefined variable "{name}"')
 
     def _command(self) -> Node:
         operands: list[Node] = []
@@ -191,8 +207,6 @@ class _Parser:
                     continue
             if kind == "|":
                 self.position += 1
-                if self.peek_solid()[0] in ("close", ")"):
-                    raise ParseError("missing value for command")
             elif kind not in ("close", ")", "end"):
                 raise ParseError(f"unexpected <{text}> in operand")
             return tuple(operands)
@@ -218,8 +232,7 @@ class _Parser:
                 raise ParseError(f'function "{text}" not defined')
             return ("call", text)
         if kind == "variable":
-            if text not in self.variables:
-                raise ParseError(f'undefined variable "{text}"')
+            self._check_declared(text)
             return ("variable", text)
         if kind == "field":
             return ("field", [text[1:]])
@@ -265,7 +278,7 @@ class _Run:
             elif kind == "print":
                 value = self.pipe(node[1], dot)
                 if not node[1][1]:
-                    self.out.append(gofuncs.printed(value))
+                    self.out.append(_nil(node[1][3]) if value is None else gofuncs.printed(value))
             elif kind == "range":
                 self._range(node, dot)
             elif kind == "break":
@@ -331,7 +344,10 @@ class _Run:
         if arguments and first[0] == "field":
             return self._field(dot, first[1], arguments)
         if arguments:
-            raise ExecError(f"can't give argument to non-function {_show(first)}")
+            shown = _show(first)
+            raise ExecError(f'executing "" at <{shown}>: can\'t give argument to non-function {shown}')
+        if first[0] == "nil":
+            raise ExecError('executing "" at <nil>: nil is not a command')
         return self._value(first, dot)
 
     def _call(self, name: str, operands: Node, dot: Any, final: list[Any]) -> Any:
@@ -389,11 +405,13 @@ class _Run:
             if name not in value.noun.fields:
                 raise ExecError(f"{where}: can't evaluate field {name} in type {value.noun.type_name}")
             return value.get(name, arguments)
+        if arguments:
+            raise ExecError(f"{where}: {name} is not a method but has arguments")
         if isinstance(value, dict):
             return _lookup(value, name, parent, where, self.strict)
         if value is None or value is gofuncs.MISSING:
             raise ExecError(f'{where}: nil data; no entry for key "{name}"')
-        raise ExecError(f"{where}: can't evaluate field {name} in type {gofuncs.type_name(value)}")
+        raise ExecError(f"{where}: can't evaluate field {name} in type interface {{}}")
 
 
 def _lookup(value: dict[str, Any], name: str, parent: str, where: str, strict: bool) -> Any:
@@ -420,6 +438,13 @@ def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from ((number, number) for number in range(value))
     elif value is not None and value is not gofuncs.MISSING:
         raise ExecError(f"range can't iterate over {gofuncs.printed(value)}")
+
+
+def _nil(commands: list[Node]) -> str:
+    """How Go prints a member that JSON has as null: by the type that the member has in Docker's API."""
+    operand = commands[0][0]
+    name = operand[1][-1] if len(commands) == 1 and operand[0] == "field" else ""
+    return "[]" if name in NIL_LISTS else "map[]" if name in NIL_MAPS else "<nil>"
 
 
 def _show(node: Node) -> str:

@@ -31,7 +31,7 @@ def run(options: Options) -> int:
         from tui.cli.formatting import parse
 
         try:
-            template = parse(form.replace("\\t", "\t").replace("\\n", "\n"), _PREFIX)
+            template = parse(form, _PREFIX)
         except CliError as error:
             error.code = _BAD_TEMPLATE
             raise
