@@ -31,7 +31,7 @@ from core.errors import Conflict, Forbidden
 from core.events import EventBus
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
-from core.linux import cgroups
+from core.linux import cgroups, placement
 from core.linux.process import kernel_features
 from core.runtime.client import Runtime
 
@@ -124,6 +124,8 @@ class Engine:
         await self.supervisor.close()
         await self._group.__aexit__(None, None, None)
         await self.runtime.close()
+        if not self.placement.scope and not any(c.status.is_alive for c in self.store.all()):
+            await asyncio.to_thread(placement.release, self.placement)
         await self.graveyard.settle()
         self.db.close()
         os.close(self.lock)

@@ -140,3 +140,22 @@ def _start_scope(scope: str, pid: int) -> None:
             connection.send_and_get_reply(call, timeout=_SCOPE_SECONDS)
     except (DBusErrorResponse, OSError, TimeoutError) as error:
         raise Unavailable(f"systemd did not make {scope}: {error}", hint="is dbus running?") from error
+
+
+def release(placement: Placement, seconds: float = 2.0) -> None:
+    """Remove the engine's own folders once nothing is in them; a monitor that is just leaving is waited for."""
+    deadline = time.monotonic() + seconds
+    for parent in set(placement.parents.values()):
+        for folder in (os.path.join(parent, "monitors"), parent):
+            while not _try_rmdir(folder) and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+
+def _try_rmdir(folder: str) -> bool:
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
