@@ -16,7 +16,7 @@ STYLESHEET = os.path.join(FOLDER, "workstation.tcss")
 
 ROLES = (
     "background", "text", "dim", "ok", "warn", "bad", "accent", "head",
-    "bar", "bar_text", "cursor", "cursor_text", "panel", "line", "match", "match_text",
+    "bar", "bar_text", "bar_key", "cursor", "cursor_text", "panel", "line", "match", "match_text",
 )  # fmt: skip
 _ANSI = {
     "default", "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white", "bright_black", "bright_red",

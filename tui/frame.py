@@ -146,7 +146,7 @@ def title(width: int, engine: str, where: str, rows: list[Row], shown: int) -> L
         left += "  " + (where if len(where) <= room else "…" + where[-(room - 1) :])
     left = left[: max(0, width - len(counts) - 2)]
     gap = " " * max(1, width - len(left) - len(counts) - 1)
-    return [(left[:10], "accent@bar+"), (left[10:] + gap + counts + " ", "bar_text@bar")]
+    return [(left[:10], "bar_key@bar+"), (left[10:] + gap + counts + " ", "bar_text@bar")]
 
 
 def key_line(width: int, scope: str, keymap: dict[str, str], keys: list[Span] | None = None) -> Line:
@@ -161,7 +161,7 @@ def key_line(width: int, scope: str, keymap: dict[str, str], keys: list[Span] | 
         need = len(key) + len(word) + 3
         if need > left - (reserve if (key, word) not in kept else 0):
             continue
-        out += [(f" {key} ", "accent@bar+"), (f"{word} ", "bar_text@bar")]
+        out += [(f" {key} ", "bar_key@bar+"), (f"{word} ", "bar_text@bar")]
         left -= need
     out.append((" " * max(0, left), "bar_text@bar"))
     return out

@@ -286,7 +286,7 @@ def test_palettes_can_be_read_by_people(name: str) -> None:
     wanted = 7.0 if name == "high-contrast" else 4.5
     for role in ("text", "dim", "ok", "warn", "bad", "accent", "head"):
         assert contrast(palette[role], palette["background"]) >= wanted, role
-    for role, back in (("bar_text", "bar"), ("cursor_text", "cursor"), ("match_text", "match"), ("accent", "bar")):
+    for role, back in (("bar_text", "bar"), ("cursor_text", "cursor"), ("match_text", "match"), ("bar_key", "bar")):
         assert contrast(palette[role], palette[back]) >= 4.5, role
 
 

@@ -97,6 +97,7 @@ class ContainersScreen(Screen[None]):
 
     def _label_rule(self, width: int) -> None:
         row, log = self.table.selected, self.log_pane
+        log.explain(f"{narrow(row.name)}: {_story(row)}" if row is not None and row.why and not row.running else "")
         note = "held" if not log.following else "following" if row is not None and row.running else "end"
         if log.buffer.dropped:
             note = f"{log.buffer.dropped:,} earlier lines not kept · {note}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from rich.segment import Segment
 from textual.binding import Binding
 from textual.geometry import Size
@@ -42,15 +44,19 @@ class LogPane(ScrollView, can_focus=True):
         self.buffer = LogBuffer()
         self.following = True
         self.message = ""
+        #: Why the container ended, shown below its last line, in whole.
+        self.note = ""
         self._shift = 0
         self._dropped = 0
         self._due = False
+        self._below: list[tuple[str, str]] = []
 
     def clear(self, message: str = "") -> None:
         """Begin with another log."""
         self.buffer = LogBuffer()
         self.following = True
         self.message = message
+        self.note = ""
         self._shift = self._dropped = 0
         self._repaint()
 
@@ -59,6 +65,17 @@ class LogPane(ScrollView, can_focus=True):
         if message != self.message:
             self.message = message
             self._repaint()
+
+    def explain(self, note: str) -> None:
+        """The sentence below everything; empty for a container that runs."""
+        if note != self.note:
+            self.note = note
+            self._repaint()
+
+    def _compose_below(self) -> None:
+        width = max(10, self.size.width - 2)
+        self._below = [(line, "dim") for line in wrap(self.message, width)]
+        self._below += [(line, "warn") for line in wrap(self.note, width)]
 
     def feed(self, pieces: list[tuple[int, bytes]]) -> None:
         """Add output; the paint follows, at most every :data:`PAINT_EVERY` seconds."""
@@ -78,7 +95,8 @@ class LogPane(ScrollView, can_focus=True):
         self._due = False
         lost = self.buffer.dropped - self._dropped
         self._dropped = self.buffer.dropped
-        self.virtual_size = Size(self.size.width, len(self.buffer.lines) + bool(self.message))
+        self._compose_below()
+        self.virtual_size = Size(self.size.width, len(self.buffer.lines) + len(self._below))
         if self.following:
             self._to(self._last_top())
         elif lost:
@@ -87,7 +105,7 @@ class LogPane(ScrollView, can_focus=True):
         self.post_message(self.Changed())
 
     def _last_top(self) -> int:
-        return max(0, len(self.buffer.lines) + bool(self.message) - self.size.height)
+        return max(0, len(self.buffer.lines) + len(self._below) - self.size.height)
 
     def _to(self, y: int) -> None:
         self.scroll_to(y=y, animate=False, immediate=True, force=True)
@@ -101,8 +119,9 @@ class LogPane(ScrollView, can_focus=True):
         width = self.size.width
         index = y + self.scroll_offset.y
         lines = self.buffer.lines
-        if index == len(lines) and self.message:
-            return self.painter.strip([(f" {self.message}", "dim")], width)
+        if 0 <= index - len(lines) < len(self._below):
+            text, role = self._below[index - len(lines)]
+            return self.painter.strip([(f" {text}", role)], width)
         base = self.painter.style("text")
         if index >= len(lines):
             return Strip([]).adjust_cell_length(width, base)

@@ -35,7 +35,7 @@ class Painter:
         bold = role.endswith("+")
         front, _, back = role.rstrip("+").partition("@")
         palette = self.palette
-        if cursor:
+        if cursor and back != "match":
             keep = front in ("ok", "warn", "bad", "accent") and not palette.ansi and palette.dark
             front = front if keep and palette["cursor_text"] != "#000000" else "cursor_text"
             back = "cursor"
