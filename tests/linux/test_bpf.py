@@ -49,25 +49,28 @@ def run(program: bytes, kind: int, access: int, major: int, minor: int) -> bool:
             registers[destination] = current & value & 0xFFFFFFFF
         elif code == 0x74:
             registers[destination] = current >> value
-        elif code == 0x55:
-            if current != value:
+        elif code in (0x15, 0x55):
+            assert offset > 0
+            if (current == value) == (code == 0x15):
                 at += offset
         else:
             pytest.fail(f"instruction {code:#x}")
 
 
 def allows(rules: list[oci.DeviceRule], kind: int, access: int, major: int, minor: int) -> bool:
-    """The meaning of the list: the last rule that matches decides; what none matches is refused."""
+    """The meaning of the list: for each letter of the access the last rule that names it decides; else refused."""
+    return all(_allows(rules, kind, letter, major, minor) for letter in (M, R, W) if access & letter)
+
+
+def _allows(rules: list[oci.DeviceRule], kind: int, letter: int, major: int, minor: int) -> bool:
     answer = False
     for rule in rules:
-        mask = sum({"m": M, "r": R, "w": W}[letter] for letter in rule.get("access", "rwm"))
         if rule.get("type", "a") != "a" and {"b": BLOCK, "c": CHARACTER}[rule["type"]] != kind:
             continue
         if any(rule.get(key, -1) not in (-1, number) for key, number in (("major", major), ("minor", minor))):
             continue
-        if rule["allow"] and access & ~mask:
-            continue
-        answer = rule["allow"]
+        if letter & sum({"m": M, "r": R, "w": W}[name] for name in rule.get("access", "rwm")):
+            answer = rule["allow"]
     return answer
 
 
@@ -103,12 +106,27 @@ RULES = st.lists(
 
 @given(RULES)
 def test_any_rules(rules: list[oci.DeviceRule]) -> None:
-    for rule in rules:
-        if not rule["allow"]:
-            rule["access"] = "rwm"
     program = assemble(rules)
     for case in cases():
         assert run(program, *case) is allows(rules, *case), (rules, case)
+
+
+def test_two_rules_for_one_device_add_up() -> None:
+    program = assemble(
+        [
+            {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"},
+            {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "w"},
+        ]
+    )
+    assert run(program, CHARACTER, R | W, 1, 3)
+    assert not run(program, CHARACTER, R | W | M, 1, 3)
+
+
+def test_a_rule_takes_one_access_back() -> None:
+    program = assemble([{"allow": True, "access": "rwm"}, {"allow": False, "type": "c", "major": 1, "access": "w"}])
+    assert run(program, CHARACTER, R | M, 1, 3)
+    assert not run(program, CHARACTER, R | W, 1, 3)
+    assert run(program, CHARACTER, W, 5, 3)
 
 
 def test_an_empty_list_refuses_everything() -> None:
