@@ -207,13 +207,13 @@ def _security(options: list[str], host: dict[str, Any]) -> None:
     """Seccomp profiles are files of the client's: their content is sent."""
     host["SecurityOpt"] = []
     for option in options:
-        key, separator, value = option.partition("=") if "=" in option else option.partition(":")
+        key, _, value = option.partition("=") if "=" in option else option.partition(":")
         if key == "systempaths" and value == "unconfined":
             host["MaskedPaths"], host["ReadonlyPaths"] = [], []
         elif key == "seccomp" and value not in ("", "unconfined", "builtin"):
             host["SecurityOpt"].append(f"seccomp={_profile(value)}")
         else:
-            host["SecurityOpt"].append(f"{key}={value}" if separator else key)
+            host["SecurityOpt"].append(option)
 
 
 def _profile(path: str) -> str:

@@ -34,8 +34,8 @@ OPTIONAL = frozenset(
 NIL_LISTS = frozenset(
     "Args Binds BlkioDeviceReadBps BlkioDeviceReadIOps BlkioDeviceWriteBps BlkioDeviceWriteIOps BlkioWeightDevice "
     "CapAdd CapDrop Cmd DeviceCgroupRules DeviceRequests Devices Dns DnsOptions DnsSearch Entrypoint Env "
-    "ExecIDs ExtraHosts GroupAdd Links Aliases MaskedPaths Mounts OnBuild ReadonlyPaths RepoDigests RepoTags SecondaryIPAddresses "
-    "SecondaryIPv6Addresses SecurityOpt Shell Ulimits VolumesFrom Layers".split()
+    "ExecIDs ExtraHosts GroupAdd Links Aliases MaskedPaths Mounts OnBuild ReadonlyPaths RepoDigests RepoTags "
+    "SecondaryIPAddresses SecondaryIPv6Addresses SecurityOpt Shell Ulimits VolumesFrom Layers".split()
 )
 NIL_MAPS = frozenset(
     "Annotations Data DriverOpts ExposedPorts Labels PortBindings Ports StorageOpt Sysctls Tmpfs Volumes".split()

@@ -1,0 +1,408 @@
+"""Whole commands as processes, against an engine of canned answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.fake import Exchange, FakeEngine, Handler, dockyard, environment, frame
+from tests.support import COMMAND
+from tests.test_imports import SLOW
+from tui.cli import verbs
+
+Fake = Callable[[dict[str, Handler]], FakeEngine]
+ID = "ab" * 32
+
+
+def says(value: object, status: int = 200) -> Handler:
+    return lambda exchange: exchange.reply(value, status)
+
+
+def refuses(status: int, message: str) -> Handler:
+    return says({"message": message}, status)
+
+
+class Container:
+    """The routes of one container that can be run; what happened to it."""
+
+    def __init__(self, output: bytes = b"", code: int = 0, *, start: Handler | None = None, tty: bool = False) -> None:
+        self.output, self.code, self.tty = output, code, tty
+        self.started = threading.Event()
+        self.ended = threading.Event()
+        self.stdin = b""
+        self.signals: list[str] = []
+        self.start_handler = start
+        self.routes: dict[str, Handler] = {
+            "POST /containers/create": says({"Id": ID, "Warnings": ["mind the gap"]}, 201),
+            f"POST /containers/{ID}/attach": self.attach,
+            f"POST /containers/{ID}/wait": self.wait,
+            f"POST /containers/{ID}/start": self.start,
+            f"POST /containers/{ID}/kill": self.kill,
+            f"POST /containers/{ID}/resize": says(None, 200),
+        }
+
+    def attach(self, exchange: Exchange) -> None:
+        exchange.upgrade()
+        self.started.wait(10)
+        if self.start_handler is not None:
+            return
+        exchange.send(self.output if self.tty else frame(1, self.output) if self.output else b"")
+        if "stdin=1" in exchange.target:
+            self.stdin = exchange.read_all()
+            exchange.send(frame(2, b"<" + self.stdin + b">"))
+        self.ended.wait(10)
+
+    def wait(self, exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.ended.wait(10)
+        body = json.dumps({"StatusCode": self.code}).encode()
+        exchange.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+
+    def start(self, exchange: Exchange) -> None:
+        if self.start_handler is not None:
+            self.ended.set()
+            self.started.set()
+            self.start_handler(exchange)
+            return
+        exchange.reply(None, 204)
+        self.started.set()
+        if self.code != -1:
+            self.ended.set()
+
+    def kill(self, exchange: Exchange) -> None:
+        self.signals.append(exchange.target.partition("signal=")[2])
+        exchange.reply(None, 204)
+        self.code = 128 + signal.SIGTERM
+        self.ended.set()
+
+
+def test_run(fake: Fake) -> None:
+    container = Container(b"hello\n", 7)
+    engine = fake(container.routes)
+    done = dockyard(engine, "run", "--rm", "--name", "x y", "busybox", "true")
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"hello\n", b"WARNING: mind the gap\n")
+    asked = engine.asked()
+    assert asked[0] == "POST /containers/create?name=x%20y"
+    assert sorted(asked[1:3]) == [
+        f"POST /containers/{ID}/attach?stream=1&stdout=1&stderr=1",
+        f"POST /containers/{ID}/wait?condition=removed",
+    ]
+    assert asked[3] == f"POST /containers/{ID}/start"
+
+
+def test_run_passes_stdin_and_its_end(fake: Fake) -> None:
+    container = Container()
+    data = os.urandom(300_000)
+    done = dockyard(fake(container.routes), "run", "-i", "busybox", "cat", input=data)
+    assert container.stdin == data
+    assert done.stderr.endswith(b"<" + data + b">")
+    assert done.returncode == 0
+
+
+def test_run_detached_prints_the_id(fake: Fake) -> None:
+    engine = fake(Container().routes)
+    done = dockyard(engine, "run", "-d", "busybox")
+    assert (done.returncode, done.stdout) == (0, ID.encode() + b"\n")
+    assert engine.asked() == ["POST /containers/create", f"POST /containers/{ID}/start"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ('exec: "nope": executable file not found in $PATH', 127),
+        ("exec /x: no such file or directory", 127),
+        ('exec: "/etc": permission denied', 126),
+        ("exec /etc: is a directory", 126),
+        ("unable to find user nobody-here", 125),
+    ],
+)
+def test_a_start_that_fails(fake: Fake, reason: str, code: int) -> None:
+    done = dockyard(fake(Container(start=refuses(400, reason)).routes), "run", "--rm", "busybox", "x")
+    assert done.returncode == code
+    assert f"dockyard: Error response from daemon: {reason}\n" in done.stderr.decode()
+
+
+def test_a_missing_image_says_how_to_bring_it_in(fake: Fake) -> None:
+    engine = fake({"POST /containers/create": refuses(404, "No such image: a/b:latest")})
+    done = dockyard(engine, "run", "a/b")
+    assert done.returncode == 125
+    first, second = done.stderr.decode().splitlines()
+    assert first == "Unable to find image 'a/b:latest' locally"
+    assert "dockyard import" in second
+    assert "dockyard load" in second
+
+
+def test_a_missing_mount_source_names_the_flag_that_makes_it(fake: Fake) -> None:
+    why = 'invalid mount config for type "bind": bind source path does not exist: /nope'
+    done = dockyard(fake({"POST /containers/create": refuses(400, why)}), "run", "-v", "/nope:/x", "busybox")
+    assert done.returncode == 125
+    assert "--mount type=bind," in done.stderr.decode()
+    assert "bind-create-src" in done.stderr.decode()
+
+
+def test_a_signal_is_forwarded(fake: Fake) -> None:
+    container = Container(b"up\n", -1)
+    engine = fake(container.routes)
+    client = subprocess.Popen([*COMMAND, "run", "busybox"], env=environment(engine), stdout=subprocess.PIPE)
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"up\n"
+    client.send_signal(signal.SIGTERM)
+    client.communicate(timeout=10)
+    assert container.signals == ["TERM"]
+    assert client.returncode == 143
+
+
+def test_the_cidfile(fake: Fake, tmp_path: Path) -> None:
+    engine = fake(Container().routes)
+    path = str(tmp_path / "cid")
+    assert dockyard(engine, "run", "--cidfile", path, "busybox").returncode == 0
+    assert Path(path).read_text() == ID
+    again = dockyard(engine, "run", "--cidfile", path, "busybox")
+    assert again.returncode == 125
+    assert path in again.stderr.decode()
+    assert len([a for a in engine.asked() if "create" in a]) == 1
+
+
+def execution(code: int, output: bytes) -> dict[str, Handler]:
+    def start(exchange: Exchange) -> None:
+        exchange.upgrade()
+        exchange.send(output)
+
+    return {
+        "POST /containers/c/exec": says({"Id": "e1"}, 201),
+        "POST /exec/e1/start": start,
+        "GET /exec/e1/json": says({"ExitCode": code, "Running": False}),
+    }
+
+
+def test_exec(fake: Fake) -> None:
+    engine = fake(execution(5, frame(1, b"out\n") + frame(2, b"err\n")))
+    done = dockyard(engine, "exec", "-e", "A=1", "-w", "/x", "-u", "7", "c", "ls", "-l")
+    assert (done.returncode, done.stdout, done.stderr) == (5, b"out\n", b"err\n")
+    asked = engine.requests[0].json()
+    assert (asked["Cmd"], asked["Env"], asked["WorkingDir"], asked["User"]) == (["ls", "-l"], ["A=1"], "/x", "7")
+    assert engine.requests[1].json() == {"Detach": False, "Tty": False}
+
+
+def test_exec_detached(fake: Fake) -> None:
+    engine = fake({**execution(0, b""), "POST /exec/e1/start": says(None)})
+    assert dockyard(engine, "exec", "-d", "c", "true").returncode == 0
+    assert engine.requests[1].json() == {"Detach": True, "Tty": False}
+    assert len(engine.requests) == 2
+
+
+@pytest.mark.parametrize(("reason", "code"), [("executable file not found in $PATH", 127), ("is not running", 1)])
+def test_exec_that_cannot_start(fake: Fake, reason: str, code: int) -> None:
+    engine = fake({**execution(0, b""), "POST /exec/e1/start": refuses(409, reason)})
+    done = dockyard(engine, "exec", "c", "true")
+    assert (done.returncode, done.stderr) == (code, f"Error response from daemon: {reason}\n".encode())
+
+
+def test_logs(fake: Fake) -> None:
+    def serve(exchange: Exchange) -> None:
+        exchange.chunked(frame(1, b"a\n") + frame(2, b"b\n")[:5], frame(2, b"b\n")[5:])
+
+    engine = fake({"GET /containers/c/logs": serve})
+    done = dockyard(engine, "logs", "-f", "--tail", "5", "--since", "1136073600", "c")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"a\n", b"b\n")
+    assert engine.asked() == ["GET /containers/c/logs?stdout=1&stderr=1&follow=1&tail=5&since=1136073600"]
+
+
+def test_logs_of_an_engine_that_does_not_say_how_they_are_framed(fake: Fake) -> None:
+    def serve(exchange: Exchange) -> None:
+        exchange.chunked(b"raw\n", kind="application/vnd.docker.raw-stream")
+
+    engine = fake({"GET /containers/c/logs": serve, "GET /containers/c/json": says({"Config": {"Tty": True}})})
+    assert dockyard(engine, "logs", "c").stdout == b"raw\n"
+
+
+def test_a_reader_that_leaves_ends_logs_quietly(fake: Fake) -> None:
+    def serve(exchange: Exchange) -> None:
+        try:
+            exchange.chunked(*(frame(1, b"x" * 65536) for _ in range(1000)))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    engine = fake({"GET /containers/c/logs": serve})
+    client = subprocess.Popen(
+        [*COMMAND, "logs", "c"], env=environment(engine), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert client.stdout is not None
+    assert client.stderr is not None
+    client.stdout.read(10)
+    client.stdout.close()
+    assert client.stderr.read() == b""
+    client.stderr.close()
+    assert client.wait(10) == -signal.SIGPIPE
+
+
+def test_ps(fake: Fake) -> None:
+    engine = fake({"GET /containers/json": says([])})
+    assert dockyard(engine, "ps", "-a", "--filter", "label=x=y").stdout.startswith(b"CONTAINER ID   IMAGE ")
+    filters = json.dumps({"label": {"x=y": True}}, separators=(",", ":"))
+    from urllib.parse import unquote
+
+    assert unquote(engine.asked()[0]) == f"GET /containers/json?all=1&filters={filters}"
+    dockyard(engine, "ps", "-n", "3")
+    dockyard(engine, "container", "ls", "-l")
+    assert engine.asked()[1:] == ["GET /containers/json?all=1&limit=3", "GET /containers/json?all=1&limit=1"]
+
+
+def test_several_names_and_a_missing_one(fake: Fake) -> None:
+    engine = fake({"DELETE /containers/a": says(None, 204), "DELETE /containers/b": says(None, 204)})
+    done = dockyard(engine, "rm", "a", "no", "b")
+    assert (done.returncode, done.stdout) == (1, b"a\nb\n")
+    assert done.stderr == b"Error response from daemon: no route DELETE /containers/no\n"
+    assert dockyard(engine, "rm", "-f", "a", "no").returncode == 0
+
+
+def test_lifecycle_queries(fake: Fake) -> None:
+    routes = {f"POST /containers/c/{verb}": says(None, 204) for verb in ("stop", "restart", "kill", "start")}
+    engine = fake({**routes, "POST /containers/c/wait": says({"StatusCode": 9})})
+    for words in ("stop -t 0 c", "stop -s HUP c", "restart c", "kill c", "kill -s 9 c", "start c"):
+        done = dockyard(engine, *words.split())
+        assert (done.returncode, done.stdout) == (0, b"c\n"), words
+    assert dockyard(engine, "wait", "c").stdout == b"9\n"
+    assert [line.removeprefix("POST /containers/c/") for line in engine.asked()] == [
+        "stop?t=0", "stop?signal=HUP", "restart", "kill?signal=KILL", "kill?signal=9", "start", "wait",
+    ]  # fmt: skip
+
+
+def test_inspect(fake: Fake) -> None:
+    engine = fake({
+        "GET /containers/c/json": says({"Name": "/c", "State": {"Status": "running"}, "Args": []}),
+        "GET /images/i/json": says({"Id": "sha256:1"}),
+    })  # fmt: skip
+    done = dockyard(engine, "inspect", "c", "i", "no")
+    assert done.returncode == 1
+    assert json.loads(done.stdout) == [
+        {"Name": "/c", "State": {"Status": "running"}, "Args": []},
+        {"Id": "sha256:1"},
+    ]
+    assert done.stdout.startswith(b'[\n    {\n        "Name": "/c",\n        "State": {\n            "Status"')
+    assert done.stderr == b"Error: No such object: no\n"
+    assert dockyard(engine, "inspect", "no").stdout == b"[]\n"
+    assert dockyard(engine, "inspect", "-f", "{{.State.Status}}", "c").stdout == b"running\n"
+    assert dockyard(engine, "inspect", "-f", "{{.State", "c").returncode == 64
+    assert dockyard(engine, "inspect", "--type", "container", "i").returncode == 1
+
+
+def test_import_and_load(fake: Fake, tmp_path: Path) -> None:
+    data = os.urandom(3 << 20)
+    (tmp_path / "a.tar").write_bytes(data)
+    lines = [b'{"status":"Importing"}\r\n{"sta', b'tus":"sha256:1"}\r\n']
+    engine = fake({
+        "POST /images/create": lambda x: x.chunked(*lines, kind="application/json"),
+        "POST /images/load": lambda x: x.chunked(b'{"stream":"Loaded image: a:1\\n"}\n', kind="application/json"),
+    })  # fmt: skip
+    done = dockyard(engine, "import", "-c", "CMD x", "-m", "why", str(tmp_path / "a.tar"), "r/n:t")
+    assert done.stdout == b"Importing\nsha256:1\n"
+    assert engine.asked() == ["POST /images/create?fromSrc=-&repo=r/n:t&message=why&changes=CMD%20x"]
+    assert engine.requests[0].body == data
+    assert dockyard(engine, "load", input=data).stdout == b"Loaded image: a:1\n"
+    assert engine.requests[1].body == data
+    assert dockyard(engine, "load", "-i", "/no/such").stderr == b"open /no/such: no such file or directory\n"
+
+
+def test_an_error_in_the_middle_of_a_load(fake: Fake) -> None:
+    line = b'{"errorDetail":{"message":"disk full"},"error":"disk full"}\n'
+    engine = fake({"POST /images/load": lambda x: x.chunked(line, kind="application/json")})
+    done = dockyard(engine, "load", input=b"x")
+    assert (done.returncode, done.stderr) == (1, b"disk full\n")
+
+
+def test_events(fake: Fake) -> None:
+    event = {"Type": "container", "Action": "start", "Actor": {"ID": "1", "Attributes": {"name": "n"}}, "timeNano": 1}
+    line = json.dumps(event).encode() + b"\n"
+    engine = fake({"GET /events": lambda x: x.chunked(line[:9], line[9:], kind="application/json")})
+    form = "{{.Action}} {{.Actor.Attributes.name}} {{.Status}}|"
+    assert dockyard(engine, "events", "--format", form).stdout == b"start n |\n"
+    assert json.loads(dockyard(engine, "events", "--format", "json").stdout) == event
+
+
+def test_version_without_an_engine() -> None:
+    done = dockyard(None, "version")
+    assert done.returncode == 1
+    assert b"Client: Dockyard\n Version:" in done.stdout
+    assert b"/nowhere/at/all" in done.stderr
+    assert dockyard(None, "-v").stdout.startswith(b"Dockyard version ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        ("run", 125, "'dockyard run' requires at least 1 argument"),
+        ("run --x", 125, "unknown flag: --x"),
+        ("run -p 80:80 busybox", 125, "dockyard does not support --publish yet"),
+        ("run --pull always busybox", 125, "--pull always"),
+        ("run --pull foo busybox", 125, "invalid pull option: 'foo'"),
+        ("run -d -a stdout busybox", 125, "conflicting options"),
+        ("run -it busybox", 125, "the input device is not a TTY"),
+        ("run --detach-keys foo busybox", 125, "invalid detach keys (foo)"),
+        ("exec c", 1, "'dockyard exec' requires at least 2 arguments"),
+        ("exec -it c sh", 1, "the input device is not a TTY"),
+        ("ps x", 1, "'dockyard ps' accepts no arguments"),
+        ("ps --filter odd", 125, "bad format of filter (expected name=value)"),
+        ("ps -s", 125, "dockyard does not support --size yet"),
+        ("logs", 1, "'dockyard logs' requires 1 argument"),
+        ("logs --since zzz c", 1, 'invalid value for "since"'),
+        ("import a b c", 1, "'dockyard import' requires at most 2 arguments"),
+        ("import http://x", 1, "http://x"),
+        ("pull busybox", 1, "registries come later"),
+        ("build .", 1, "dockyard does not support 'build' yet"),
+        ("nope", 1, "unknown command: dockyard nope"),
+        ("container nope", 1, "unknown command: dockyard container nope"),
+        ("container", 1, "needs a command"),
+        ("start -a x y", 1, "you cannot start and attach multiple containers at once"),
+        ("inspect --type foo x", 1, 'unknown type: "foo"'),
+        ("--nope ps", 125, "unknown flag: --nope"),
+        ("-D ps", 125, "--debug"),
+        ("-H tcp://h:1 ps", 1, "tcp:// is not supported yet"),
+        ("-H nonsense ps", 1, "nonsense"),
+        ("-H unix:// ps", 1, "unix://"),
+        ("ps", 1, "/nowhere/at/all"),
+    ],
+)
+def test_wrong_command_lines_are_named(words: str, code: int, text: str) -> None:
+    done = dockyard(None, *words.split())
+    assert done.returncode == code, done.stderr
+    assert text in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("words", ["--help", "help", "run --help", "help logs", "container ls --help", "stop -h"])
+def test_help(words: str) -> None:
+    done = dockyard(None, *words.split())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Usage:  dockyard" in done.stdout
+    assert max(map(len, done.stdout.decode().splitlines())) <= 120
+
+
+@pytest.mark.parametrize("verb", ["ps", "exec", "run", "logs", "rm", "stop", "start", "kill", "wait"])
+def test_the_fast_path_loads_nothing_slow(fake: Fake, verb: str) -> None:
+    """What a whole run of the verb imports, also late."""
+    routes = {**Container(b"x\n").routes, **execution(0, frame(1, b"x"))}
+    routes |= {f"POST /containers/c/{name}": says({"StatusCode": 0}) for name in ("stop", "start", "kill", "wait")}
+    routes |= {"DELETE /containers/c": says(None, 204), "GET /containers/json": says([])}
+    routes["GET /containers/c/logs"] = lambda x: x.chunked(frame(1, b"x\n"))
+    words = {"exec": ["c", "true"], "run": ["-e", "A=1", "-v", "/:/x", "busybox"], "ps": ["-a"]}.get(verb, ["c"])
+    argv = [COMMAND[0], "-X", "importtime", *COMMAND[1:], verb, *words]
+    done = subprocess.run(
+        argv, env=environment(fake(routes)), capture_output=True, stdin=subprocess.DEVNULL, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {line.rpartition(b"|")[2].strip().decode() for line in done.stderr.splitlines() if b"import time:" in line}
+    found = verbs.find(verb)
+    assert found is not None
+    assert found.module in loaded
+    plain = subprocess.run([COMMAND[0], "-X", "importtime", "-ISc", "pass"], capture_output=True, timeout=30).stderr
+    own = {line.rpartition(b"|")[2].strip().decode() for line in plain.splitlines()}
+    assert not (SLOW & loaded) - own
