@@ -13,8 +13,6 @@ _MACHINES = {
     (22, 2): "s390x", (21, 2): "ppc64", (8, 1): "mips", (8, 2): "mips64", (258, 2): "loong64",
 }  # fmt: skip
 _HOSTS = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "s390x": "s390x", "ppc64le": "ppc64le"}
-#: What a host's kernel runs beside its own.
-_ALSO = {"amd64": ("386", "x32"), "arm64": ("arm",)}
 _EI_DATA_BIG = 2
 
 
@@ -69,9 +67,3 @@ def host_machine() -> str:
     """Docker's name of this machine's architecture."""
     name = os.uname().machine
     return _HOSTS.get(name, name)
-
-
-def runs_here(program: Program) -> bool:
-    """Whether this kernel runs an ELF of that architecture without help; scripts depend on their interpreter."""
-    own = host_machine()
-    return program.kind != "elf" or program.machine == own or program.machine in _ALSO.get(own, ())

@@ -81,6 +81,7 @@ _ATIME = {
     syscalls.MS_STRICTATIME: syscalls.MOUNT_ATTR_STRICTATIME,
     syscalls.MS_RELATIME: syscalls.MOUNT_ATTR_RELATIME,
 }
+_ATIME_FLAGS = syscalls.MS_NOATIME | syscalls.MS_STRICTATIME | syscalls.MS_RELATIME
 
 
 class RootfsMount(TypedDict):
@@ -143,24 +144,13 @@ def attributes(flags: int) -> int:
 def set_attributes(fd: int, set_: int, clear: int, *, recursive: bool) -> None:
     """Change a mount's attributes by MS_* flags; attributes that are not named stay as they are.
 
-    Needs no remount and so cannot lose flags that a user namespace has locked. Before Linux 5.12 see
-    :func:`remount_bind`.
+    Needs no remount and so cannot lose flags that a user namespace has locked (Linux 5.12).
     """
-    on, off = attributes(set_), attributes(clear)
-    if set_ & (syscalls.MS_NOATIME | syscalls.MS_STRICTATIME | syscalls.MS_RELATIME):
-        off |= syscalls.MOUNT_ATTR__ATIME  # a field of its own, not a bit: it must be cleared to be set
+    on, off = attributes(set_), attributes(clear) & ~attributes(set_)
+    if (set_ | clear) & _ATIME_FLAGS:
+        off |= syscalls.MOUNT_ATTR__ATIME  # a field, not single bits: it is cleared as a whole, then set
     if on or off:
-        syscalls.mount_setattr(fd, set=on, clear=off & ~on | (off & syscalls.MOUNT_ATTR__ATIME), recursive=recursive)
-
-
-def remount_bind(path: str, set_: int, clear: int) -> None:
-    """The same for one attached mount by mount(2), keeping the flags it has (statvfs(3): ST_* are MS_* here)."""
-    kept = os.statvfs(path).f_flag & (
-        syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
-        | syscalls.MS_NOATIME | syscalls.MS_NODIRATIME
-    )  # fmt: skip
-    flags = (kept & ~clear) | (set_ & ~syscalls.MS_REC)
-    syscalls.mount(None, path, None, flags | syscalls.MS_BIND | syscalls.MS_REMOUNT)
+        syscalls.mount_setattr(fd, set=on, clear=off, recursive=recursive)
 
 
 # --- new file systems ------------------------------------------------------------------------------

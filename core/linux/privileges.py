@@ -166,17 +166,6 @@ def drop_bounding(keep: int, count: int) -> None:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
 
 
-def drop_capabilities(wanted: oci.Capabilities) -> list[str]:
-    """The same user, fewer capabilities: bounding, permitted, effective, inheritable, ambient. Returns warnings."""
-    plan = _Plan(wanted)
-    try:
-        drop_bounding(plan.bounding, plan.count)
-        _apply(plan)
-    except OSError as error:
-        raise StartFailed(f"drop capabilities: {error.strerror}", step="capabilities") from error
-    return _missing(plan)
-
-
 def _apply(plan: _Plan) -> None:
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     syscalls.capset(CapabilitySets(plan.effective, plan.permitted, plan.inheritable))
@@ -188,6 +177,17 @@ def _apply(plan: _Plan) -> None:
 def _missing(plan: _Plan) -> list[str]:
     names = [name for number, name in enumerate(CAPABILITY_NAMES) if plan.missing >> number & 1]
     return [f"the engine itself does not have {name}: the container does without it" for name in names]
+
+
+def new_keyring() -> list[str]:
+    """Leave the engine's session keyring, as runc does: keys in it would be the container's too. Returns warnings."""
+    try:
+        syscalls.join_new_session_keyring()
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            return []  # the kernel has no keys at all
+        return [f"the container has no session keyring of its own: {error.strerror}"]
+    return []
 
 
 def no_new_privs() -> None:
@@ -207,6 +207,7 @@ def become(process: oci.Process, seccomp_filter: bytes = b"") -> list[str]:
     user = process["user"]
     locked = process.get("noNewPrivileges", False)
     plan = _Plan(process.get("capabilities", {}))
+    warnings = new_keyring()
     if locked:
         no_new_privs()
     elif seccomp_filter:
@@ -223,7 +224,7 @@ def become(process: oci.Process, seccomp_filter: bytes = b"") -> list[str]:
         os.umask(user["umask"])
     if locked and seccomp_filter:
         load_filter(seccomp_filter)
-    return _missing(plan)
+    return warnings + _missing(plan)
 
 
 def load_filter(program: bytes) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import signal
 import struct
@@ -22,6 +21,7 @@ PathLike = str | bytes
 
 CLONE_NEWTIME = 0x80
 CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWCGROUP = 0x0200_0000
 CLONE_NEWUTS = 0x0400_0000
@@ -123,6 +123,7 @@ _OLD_NUMBERS = {
     "capget": (125, 90),
     "capset": (126, 91),
     "seccomp": (317, 277),
+    "keyctl": (250, 219),
 }
 _NUMBERS = {name: pair[_MACHINE == "aarch64"] for name, pair in _OLD_NUMBERS.items()} | {
     "pidfd_send_signal": 424,
@@ -183,10 +184,12 @@ class _CloneArgs(ctypes.Structure):
 def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     """Fork with namespaces (clone(2)). Parent: (pid, pidfd); child: (0, -1). The pidfd is close-on-exec.
 
-    With ``cgroup_fd`` (a folder of cgroup2) the child is born in that cgroup. One thread only.
+    With ``cgroup_fd`` (a folder of cgroup2) the child is born in that cgroup. With CLONE_PARENT it is a child of this
+    process's parent, and its exit signal is this process's own (the kernel wants none to be named). One thread only.
     """
     pidfd = ctypes.c_int(-1)
-    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=int(signal.SIGCHLD))
+    exit_signal = 0 if flags & CLONE_PARENT else int(signal.SIGCHLD)
+    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=exit_signal)
     if cgroup_fd is not None:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup_fd
@@ -373,21 +376,6 @@ def close_range(first: int, last: int = 0x7FFF_FFFF, flags: int = 0) -> None:
     _syscall("close_range", first, last, flags)
 
 
-def sealed_memfd(name: str, data: bytes) -> int:
-    """A memory file with ``data`` that nobody can change any more."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    fcntl.fcntl(
-        fd,
-        fcntl.F_ADD_SEALS,
-        fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE,
-    )
-    return fd
-
-
 # --- privileges ------------------------------------------------------------------------------------
 
 _CAPABILITY_VERSION_3 = 0x2008_0522
@@ -430,6 +418,14 @@ def getrlimit(kind: int) -> tuple[int, int]:
 def setrlimit(kind: int, soft: int, hard: int) -> None:
     """Set both values of a limit; all ones means no limit."""
     _check(_libc.prlimit64(0, kind, struct.pack("QQ", soft, hard), None), f"limit {kind}")
+
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+
+def join_new_session_keyring() -> int:
+    """Leave the session keyring that was inherited for a new, empty one; its id (keyctl(2))."""
+    return _syscall("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
 def seccomp_load(program: bytes, flags: int = 0) -> None:

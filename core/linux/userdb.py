@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from core.errors import StartFailed
 from core.linux import syscalls
+from core.linux.privileges import MAX_ID
 
 _MAX_SIZE = 4 << 20
-MAX_ID = 2**31 - 1
 
 
 class Identity(NamedTuple):
@@ -93,18 +93,6 @@ def _find_group(wanted: str, groups: list[_Group]) -> int:
             f"unable to find group {wanted}: no matching entries in group file", step="user", path="/etc/group"
         )
     return _check(number)
-
-
-def find_groups(names: list[str], root_fd: int | None = None) -> list[int]:
-    """``--group-add``: each name or number as a gid, by the container's /etc/group."""
-    own = root_fd is None
-    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if root_fd is None else root_fd
-    try:
-        groups = parse_group(read_hostile(root, "/etc/group"))
-    finally:
-        if own:
-            os.close(root)
-    return [_find_group(name, groups) for name in names]
 
 
 def _check(number: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import statistics
 import sys
 import tarfile
@@ -116,6 +117,7 @@ class Sandbox:
             overlay = mounts.overlay_detached(self.pieces[0])
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         say_read, say_write = os.pipe2(os.O_CLOEXEC)
+        theirs, self._ours = socket.socketpair()
         pid, pidfd = syscalls.clone3(NAMESPACES)
         if pid == 0:
             self._child(overlay, out_write, say_write, timings is not None)
@@ -123,8 +125,9 @@ class Sandbox:
             os.close(fd)
         if self.meanwhile is not None:
             self.noted = self.meanwhile()
+        self._ours.close()
         said = _drain(say_read)
-        output = _drain(out_read)
+        output = _drain(out_read) + _drain_master(theirs)
         _, status = os.waitpid(pid, 0)
         lines = [json.loads(line) for line in said.splitlines()]
         if timings is not None:
@@ -169,7 +172,7 @@ class Sandbox:
         lap("pivot")
         if self.inside is not None:
             self.inside()
-        slave = self._console(out) if self.terminal else -1
+        slave = self._console() if self.terminal else -1
         rootfs.write_sysctls(spec["linux"].get("sysctl", {}))
         rootfs.mask(spec["linux"].get("maskedPaths", []))
         lap("mask")
@@ -193,17 +196,11 @@ class Sandbox:
         args = spec["process"]["args"]
         os.execvpe(args[0], args, environment)
 
-    def _console(self, out: int) -> int:
-        """The slave; a forked reader copies the master to ``out`` until the container ends."""
+    def _console(self) -> int:
+        """The slave; the master goes to the parent."""
         master, slave = console.open_console(24, 80)
         console.bind_console(slave)
-        if os.fork() == 0:
-            os.close(slave)
-            while True:
-                try:
-                    os.write(out, os.read(master, 4096))
-                except OSError:
-                    os._exit(0)
+        socket.send_fds(self._ours, [b"m"], [master])
         os.close(master)
         return slave
 
@@ -237,6 +234,22 @@ def _say(fd: int, **fields: Any) -> None:
 def _drain(fd: int) -> bytes:
     with open(fd, "rb") as file:
         return file.read()
+
+
+def _drain_master(sock: socket.socket) -> bytes:
+    """Everything that comes from a terminal whose master was sent; its end is EIO."""
+    with sock:
+        _, fds, _, _ = socket.recv_fds(sock, 1, 1)
+    if not fds:
+        return b""
+    data = b""
+    try:
+        while True:
+            data += os.read(fds[0], 4096)
+    except OSError:
+        return data
+    finally:
+        os.close(fds[0])
 
 
 def _code(status: int) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from core import oci
 from core.linux import mounts, syscalls
+from tests.linux import sandbox as sandbox_module
 from tests.linux.sandbox import READONLY, Sandbox, capability_sets
 
 pytestmark = pytest.mark.root
@@ -109,6 +110,23 @@ def test_privileged_has_the_hosts_devices(sandbox: Sandbox) -> None:
             assert name in output.split()
 
 
+def test_privileged_has_writable_sys_and_cgroups_and_no_masks(sandbox: Sandbox) -> None:
+    sandbox.spec["linux"]["maskedPaths"] = sandbox.spec["linux"]["readonlyPaths"] = []
+    for mount in sandbox.spec["mounts"]:
+        mount["options"] = ["rw" if word == "ro" else word for word in mount.get("options", [])]
+    found = inside(shell(sandbox, "cat /proc/self/mountinfo"))
+    for point in ("/sys", "/sys/fs/cgroup", "/proc"):
+        assert "rw" in found[point][5].split(",")
+    assert not [point for point in found if point.startswith("/proc/")]
+
+
+def test_the_hosts_network_and_its_sys(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_module, "NAMESPACES", sandbox_module.NAMESPACES & ~syscalls.CLONE_NEWNET)
+    names = shell(sandbox, "ls /sys/class/net").split()
+    assert sorted(names) == sorted(os.listdir("/sys/class/net"))
+    assert Path("/sys/class").is_dir()
+
+
 def test_masked_paths_are_empty_and_read_only_paths_refuse(sandbox: Sandbox) -> None:
     masked = [path for path in ("/proc/interrupts", "/proc/timer_list", "/proc/keys") if os.path.exists(path)]
     output = shell(sandbox, f"cat {' '.join(masked)} | wc -c; ls -A /sys/firmware /proc/acpi | grep -v : | wc -w")
@@ -198,6 +216,21 @@ def test_bind_keeps_the_flags_its_source_has(sandbox: Sandbox, short_folder: Pat
         assert {"ro", "nosuid", "nodev", "noexec"} <= set(flags)
     finally:
         syscalls.umount2(str(folder))
+
+
+@pytest.mark.parametrize(("words", "shown"), [
+    (["noatime"], {"noatime"}), (["strictatime"], set()), (["relatime"], {"relatime"}), (["atime"], {"relatime"}),
+    (["noatime", "nodiratime"], {"noatime", "nodiratime"}),
+    (["rnosuid", "rnodev", "rnoexec"], {"nosuid", "nodev", "noexec"}),
+    (["nosymfollow"], {"nosymfollow"}), (["noexec", "exec"], set()),
+])  # fmt: skip
+def test_attributes_of_a_bind(sandbox: Sandbox, short_folder: Path, words: list[str], shown: set[str]) -> None:
+    sandbox.spec["mounts"].append(bind(short_folder, "/data", *words))
+    flags = set(inside(shell(sandbox, "cat /proc/self/mountinfo"))["/data"][5].split(",")) - {"rw"}
+    named = {"noatime", "relatime", "nodiratime", "nosuid", "nodev", "noexec", "nosymfollow"}
+    if not {"noatime", "strictatime", "relatime", "atime"} & set(words):
+        named -= {"noatime", "relatime"}
+    assert flags & named == shown
 
 
 def test_missing_bind_source_is_named(sandbox: Sandbox) -> None:

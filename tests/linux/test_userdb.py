@@ -98,10 +98,6 @@ def test_files_behind_links_inside_the_image_are_read(short_folder: Path) -> Non
         os.close(fd)
 
 
-def test_group_add_by_name_and_number(root: int) -> None:
-    assert userdb.find_groups(["extra", "10", "77"], root) == [2000, 10, 77]
-
-
 def test_any_bytes_are_survived() -> None:
     assert userdb.parse_passwd(b"\xff\xfe:x:1:2\n\0\n:::\n" + b":" * 5000) == [("\udcff\udcfe", 1, 2, "")]
     assert userdb.parse_group(b"\x80:x:5:\xff\n" + b"\n" * 100) == [("\udc80", 5, ["\udcff"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -17,7 +18,7 @@ import pytest
 
 from core import oci
 from core.errors import StartFailed
-from core.linux import mounts, process, rootfs, syscalls, userdb
+from core.linux import mounts, privileges, process, rootfs, syscalls, userdb
 from tests import images
 from tests.linux.sandbox import Result, Sandbox
 from tests.support import CHECKOUT
@@ -127,8 +128,6 @@ def test_target_exchanged_for_a_link_while_it_is_mounted(make_sandbox: Make, sho
 
 def libc_rename(a: bytes, b: bytes) -> None:
     """Exchange the two names for ever (renameat2(2), RENAME_EXCHANGE)."""
-    import ctypes
-
     libc = ctypes.CDLL(None)
     while True:
         libc.renameat2(-100, a, -100, b, 2)
@@ -474,6 +473,21 @@ def test_inheritable_and_ambient_capabilities_are_empty(sandbox: Sandbox) -> Non
     found = dict(line.split() for line in output(sandbox.run("grep", "Cap", "/proc/self/status")).splitlines())
     assert found["CapInh:"] == found["CapAmb:"] == "0000000000000000"
     assert found["CapEff:"] == found["CapBnd:"] == "00000000a80425fb"
+
+
+def test_keys_of_the_engine_stay_with_it() -> None:
+    """The session keyring is inherited through fork and execve; its keys could be read by number."""
+
+    def attack() -> None:
+        session = -3
+        get_id = (250 if os.uname().machine == "x86_64" else 219, 0, session, 0)
+        libc = ctypes.CDLL(None)
+        privileges.new_keyring()
+        mine = libc.syscall(*(ctypes.c_long(word) for word in get_id))
+        assert privileges.new_keyring() == []
+        assert libc.syscall(*(ctypes.c_long(word) for word in get_id)) != mine
+
+    in_child(attack)
 
 
 def test_release_agent_is_out_of_reach(sandbox: Sandbox) -> None:
