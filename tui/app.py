@@ -2,7 +2,7 @@
 
 Python and a blocking request take about 30 ms, Textual's import alone 150 ms. So the frame is drawn here from the
 same lines (:mod:`tui.frame`) and the same palette, keys typed meanwhile stay in the terminal's queue, and Textual
-takes over the same screen: its first frame is compared with nothing and repaints what is there.
+takes over the same screen: of its first frame only what differs is sent.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Seconds the first picture may wait for the engine; later the screen opens without rows and says so.
 FIRST_WAIT = 1.0
 
+#: One line: (character, SGR parameters), as in :mod:`tui.cells`.
+Cells = list[tuple[str, str]]
+
 _ANSI = (
     "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white", "bright_black", "bright_red",
     "bright_green", "bright_yellow", "bright_blue", "bright_magenta", "bright_cyan", "bright_white",
@@ -41,13 +44,16 @@ def run(socket_path: str) -> int:
     rows, engine = _first_rows(socket_path)
     terminal = _Terminal()
     try:
-        terminal.take(_picture(config, rows, engine, socket_path))
-        return _open(socket_path, config, rows, engine, terminal)
+        picture = _picture(config, rows, engine, socket_path)
+        terminal.take(_ansi(picture))
+        return _open(socket_path, config, rows, engine, terminal, picture)
     finally:
         terminal.give_back()
 
 
-def _open(socket_path: str, config: Config, rows: list[Row], engine: str, terminal: _Terminal) -> int:
+def _open(
+    socket_path: str, config: Config, rows: list[Row], engine: str, terminal: _Terminal, picture: list[Cells]
+) -> int:
     # Textual reads these when it is imported.
     os.environ.setdefault("TEXTUAL_FPS", "30")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
@@ -57,7 +63,7 @@ def _open(socket_path: str, config: Config, rows: list[Row], engine: str, termin
 
     app = Workstation(Client(socket_path), config, seed=rows, engine=engine)
     app.terminal_attributes = terminal.attributes
-    app.painted_first = True
+    app.first_picture = picture
     status = app.run(mouse=config.use_mouse)
     terminal.taken = False
     if app.crash:
@@ -93,8 +99,8 @@ def _first_rows(socket_path: str) -> tuple[list[Row], str]:
     return in_order([Row(item) for item in items]), f"{known.get(name.lower(), name)} {version.split('+')[0]}".strip()
 
 
-def _picture(config: Config, rows: list[Row], engine: str, where: str) -> str:
-    """The first frame as bytes for the terminal."""
+def _picture(config: Config, rows: list[Row], engine: str, where: str) -> list[Cells]:
+    """The first frame, line by line."""
     import time
 
     try:
@@ -117,10 +123,10 @@ def _picture(config: Config, rows: list[Row], engine: str, where: str) -> str:
     lines += [([], False)] * (height - 1 - len(lines))
     lines.append((key_line(width, "containers", config.keys), False))
     paint = _painter(palette, config.use_ascii)
-    return "".join(f"\x1b[{y};1H{paint(line, width, cursor)}" for y, (line, cursor) in enumerate(lines[:height], 1))
+    return [paint(line, width, cursor) for line, cursor in lines[:height]]
 
 
-def _painter(palette: themes.Palette, ascii_only: bool) -> Callable[[Line, int, bool], str]:
+def _painter(palette: themes.Palette, ascii_only: bool) -> Callable[[Line, int, bool], Cells]:
     depth = color_depth()
 
     def code(role: str, cursor: bool) -> str:
@@ -129,21 +135,32 @@ def _painter(palette: themes.Palette, ascii_only: bool) -> Callable[[Line, int, 
             keep = front in ("ok", "warn", "bad", "accent") and not palette.ansi and palette.dark
             front = front if keep and palette["cursor_text"] != "#000000" else "cursor_text"
             back = "cursor"
-        parts = ["0", *(["1"] if role.endswith("+") else [])]
+        parts = ["1"] if role.endswith("+") else []
         parts += sgr_color(palette[front or "text"], depth, 30) + sgr_color(palette[back or "background"], depth, 40)
-        return "\x1b[" + ";".join(parts) + "m"
+        return ";".join(parts)
 
-    def paint(line: Line, width: int, cursor: bool) -> str:
-        out, left = [], width
+    def paint(line: Line, width: int, cursor: bool) -> Cells:
+        cells: Cells = []
         for text, role in line:
-            if left > 0 and text:
-                piece = text[:left]
-                out.append(code(role, cursor) + (to_ascii(piece) if ascii_only else piece))
-                left -= len(piece)
-        out.append(code("text", cursor) + " " * left + "\x1b[m")
-        return "".join(out)
+            sgr = code(role, cursor)
+            cells += [(char, sgr) for char in (to_ascii(text) if ascii_only else text)]
+        return (cells + [(" ", code("text", cursor))] * (width - len(cells)))[:width]
 
     return paint
+
+
+def _ansi(rows: list[Cells]) -> str:
+    """Cells as a terminal takes them."""
+    out: list[str] = []
+    pen = None
+    for y, row in enumerate(rows, 1):
+        out.append(f"\x1b[{y};1H")
+        for char, sgr in row:
+            if sgr != pen:
+                out.append(f"\x1b[0;{sgr}m" if sgr else "\x1b[m")
+                pen = sgr
+            out.append(char)
+    return "".join(out) + "\x1b[m"
 
 
 def color_depth() -> str:

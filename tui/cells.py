@@ -41,6 +41,11 @@ class Canvas:
         self._shown = [None] * self.height
         self._dirty = set(range(self.height))
 
+    def adopt(self, rows: list[list[Cell]]) -> None:
+        """``rows`` are on the terminal already, if they are of this size."""
+        if len(rows) == self.height and all(len(row) == self.width for row in rows):
+            self._shown = [list(row) for row in rows]
+
     @property
     def dirty(self) -> bool:
         return bool(self._dirty)

@@ -27,7 +27,7 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui.cells import Canvas, sgr_of
+from tui.cells import Canvas, Cell, sgr_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -123,7 +123,8 @@ class TerminalDriver(LinuxDriver):
         #: Terminal settings from before the first picture; None: the stock driver's own reading is right.
         self.original_attributes: list[Any] | None = getattr(app, "terminal_attributes", None)
         #: The first picture is on the alternate screen already; entering it again would blank it.
-        self._entered = bool(getattr(app, "painted_first", False))
+        self._picture: list[list[Cell]] = getattr(app, "first_picture", [])
+        self._entered = self._held = bool(self._picture)
 
     # ── output ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -142,6 +143,8 @@ class TerminalDriver(LinuxDriver):
         if canvas is None or (canvas.width, canvas.height) != size:
             ascii_only = bool(getattr(self._app, "ascii_only", False))
             canvas = Canvas(*size, sgr_of(console.color_system), ascii_only=ascii_only)
+            canvas.adopt(self._picture)
+            self._picture = []
             self._canvas = canvas
         if isinstance(update, LayoutUpdate):
             region = update.region
@@ -157,7 +160,7 @@ class TerminalDriver(LinuxDriver):
     def flush_frame(self) -> None:
         """Send the difference unless earlier output is still on its way; the writer calls again when it is out."""
         canvas, out = self._canvas, self._out
-        if canvas is None or out is None or self._silent or self._dead or out.backlog or not canvas.dirty:
+        if canvas is None or out is None or self._held or self._silent or self._dead or out.backlog or not canvas.dirty:
             return
         data = canvas.emit()
         cursor = self._app.cursor_position
@@ -169,6 +172,11 @@ class TerminalDriver(LinuxDriver):
         if getattr(self._app, "_sync_available", False):
             data = f"{_SYNC_BEGIN}{data}{_SYNC_END}"
         out.write(data.encode("utf-8", "replace"))
+
+    def release(self) -> None:
+        """Send frames from now on: the first one is complete, so nothing flickers behind the first picture."""
+        self._held = False
+        self.flush_frame()
 
     def forget(self) -> None:
         """What the terminal shows is unknown: send everything next time."""

@@ -62,9 +62,9 @@ class Workstation(App[int]):
         self.home = ContainersScreen(self.painter, self.table, config.keys, self._selection_moved)
         self.home.engine, self.home.where = engine, client.socket_path
         self.home.read_only = config.read_only
-        #: Set by ``tui.app``: the terminal's settings from before, and that a first picture is on screen.
+        #: Set by ``tui.app``: the terminal's settings from before, and what is on screen already.
         self.terminal_attributes: list[Any] | None = None
-        self.painted_first = False
+        self.first_picture: list[list[tuple[str, str]]] = []
         #: The traceback of a fault of ours that ended the workstation.
         self.crash = ""
         self._connected = False
@@ -94,6 +94,11 @@ class Workstation(App[int]):
         self.run_worker(self.meter.run(), group="meter")
         self.set_interval(1.0, self._tick)
         self.call_later(self._select)
+        self.call_after_refresh(self._release)
+
+    def _release(self) -> None:
+        if isinstance(self._driver, TerminalDriver):
+            self._driver.release()
 
     def on_unmount(self) -> None:
         """Streams end with their workers; the idle connections here."""

@@ -287,3 +287,16 @@ def test_a_terminal_that_takes_nothing_never_stops_the_loop(screen: Callable[...
     quiet(pty)
     # Sixty changes of half a screen each are far more; only the first and the last states were sent.
     assert len(pty.output) - start < 60_000
+
+
+def test_the_first_picture_stays_when_textual_takes_over(threaded: Threaded, tmp_path: Path) -> None:
+    """Same lines, same palette, same cells: of Textual's first frame almost nothing is sent."""
+    threaded.engine.stats_status = 404
+    env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "COLORTERM": "truecolor", "HOME": str(tmp_path)}
+    argv = [sys.executable, "-c", CODE, threaded.engine.path]
+    with Pty(argv, env=env, rows=40, cols=120, cwd=CHECKOUT) as pty:
+        pty.read_until(lambda _: b"\x1b[?2004h" in pty.output, what="Textual's modes")
+        start = pty.output.index(b"\x1b[?1004h")
+        pty.read_until(lambda _: b"log of 3" in pty.output[start:], what="the log")
+        quiet(pty)
+        assert len(pty.output) - start < 1200

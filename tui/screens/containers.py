@@ -39,6 +39,7 @@ class ContainersScreen(Screen[None]):
         self.engine = self.where = self.lost = ""
         self.zoomed = False
         self.read_only = False
+        self._stands = False
         self._all: list[Row] = list(table.rows)
         self._test: Test = compile_filter("")
         self._filter_error = ""
@@ -60,6 +61,7 @@ class ContainersScreen(Screen[None]):
     def on_mount(self) -> None:
         """The table has the keys."""
         self.set_focus(self.table)
+        self._stands = True
         self.lay_out()
 
     def on_resize(self) -> None:
@@ -68,7 +70,7 @@ class ContainersScreen(Screen[None]):
 
     def lay_out(self) -> None:
         """Heights and every bar."""
-        if not self.is_mounted:
+        if not self._stands:
             return
         height = split(self.app.size.height, len(self.table.rows), self.zoomed)
         self.table.display = height > 0
@@ -78,7 +80,7 @@ class ContainersScreen(Screen[None]):
 
     def label(self) -> None:
         """Every bar; those that did not change are not painted."""
-        if not self.is_mounted:
+        if not self._stands:
             return
         width = self.app.size.width
         where = self.where + ("  read-only" if self.read_only else "")
@@ -97,7 +99,9 @@ class ContainersScreen(Screen[None]):
 
     def _label_rule(self, width: int) -> None:
         row, log = self.table.selected, self.log_pane
-        log.explain(f"{narrow(row.name)}: {_story(row)}" if row is not None and row.why and not row.running else "")
+        story = f"{narrow(row.name)}: {_story(row)}" if row is not None and row.why else ""
+        # In whole below the log where the rule has no room for it.
+        log.explain(story if len(story) > width - 8 else "")
         note = "held" if not log.following else "following" if row is not None and row.running else "end"
         if log.buffer.dropped:
             note = f"{log.buffer.dropped:,} earlier lines not kept · {note}"
@@ -106,7 +110,7 @@ class ContainersScreen(Screen[None]):
         elif row is None:
             self.bar("rule").show(rule(width, "log", ""))
         elif row.why:
-            self.bar("rule").show(rule(width, f"{narrow(row.name)}: {_story(row)}", note, why_role(row)))
+            self.bar("rule").show(rule(width, story, note, why_role(row)))
         else:
             self.bar("rule").show(rule(width, f"{narrow(row.name)} log", note))
 

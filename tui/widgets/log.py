@@ -120,8 +120,8 @@ class LogPane(ScrollView, can_focus=True):
         index = y + self.scroll_offset.y
         lines = self.buffer.lines
         if 0 <= index - len(lines) < len(self._below):
-            text, role = self._below[index - len(lines)]
-            return self.painter.strip([(f" {text}", role)], width)
+            below, role = self._below[index - len(lines)]
+            return self.painter.strip([(f" {below}", role)], width)
         base = self.painter.style("text")
         if index >= len(lines):
             return Strip([]).adjust_cell_length(width, base)
