@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ROOT = "/var/lib/dockyard"
 RUN = DEFAULT_SOCKET.rpartition("/")[0]
-LOG = ROOT + "/daemon.log"
 _READY_SECONDS = 60
 #: Whether this process has started the engine.
 started = False
@@ -45,34 +44,35 @@ def serve(options: Options) -> NoReturn:
     raise AssertionError("execv returned")
 
 
-def start() -> None:
-    """Start the default engine and return when it listens. Raises CliError with its own words when it cannot."""
+def start(root: str = ROOT, run: str = RUN) -> None:
+    """Start the engine of these folders and return when it listens. Raises CliError with its own words otherwise."""
+    path = run + "/dockyard.sock"
     if posix.geteuid() != 0:
         raise CliError(
-            f"the engine is not running (no answer at {DEFAULT_SOCKET}), and only root can start it\n"
+            f"the engine is not running (no answer at {path}), and only root can start it\n"
             "Start it with: sudo dockyard ps"
         )
     import fcntl
 
     global started
-    for folder, mode in ((RUN, 0o711), (ROOT, 0o700)):
+    for folder, mode in ((run, 0o711), (root, 0o700)):
         try:
             posix.mkdir(folder, mode)
         except FileExistsError:
             pass
-    lock = posix.open(RUN + "/start.lock", posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+    lock = posix.open(run + "/start.lock", posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _answers():
-            _spawn_and_wait()
+        if not _answers(path):
+            _spawn_and_wait(root, run)
             started = True
     finally:
         posix.close(lock)
 
 
-def _answers() -> bool:
+def _answers(path: str) -> bool:
     try:
-        Connection(DEFAULT_SOCKET).close()
+        Connection(path).close()
     except Unreachable as error:
         if not error.missing:
             raise
@@ -80,28 +80,28 @@ def _answers() -> bool:
     return True
 
 
-def _spawn_and_wait() -> None:
-    log = posix.open(LOG, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC, 0o600)
+def _spawn_and_wait(root: str, run: str) -> None:
+    log_path = root + "/daemon.log"
+    log = posix.open(log_path, posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC, 0o600)
+    before = posix.fstat(log).st_size
     ready, told = posix.pipe()
-    argv = command(["--ready-fd", str(told)])
+    argv = command(["--root", root, "--run", run, "--ready-fd", str(told)])
     if posix.fork() == 0:
         _become_daemon(argv, log, told)
     posix.close(told)
     posix.close(log)
     words = _read_line(ready)
     posix.close(ready)
-    if words == "ready":
-        return
-    if _answers():
-        return  # an engine started by other means was faster: ours gave way
-    said = words.removeprefix("error: ") or _last_words() or "it ended before it was ready"
-    raise CliError(f"the engine did not start: {said}\nIts log is {LOG}")
+    if words == "ready" or _answers(run + "/dockyard.sock"):
+        return  # also when an engine started by other means was faster: ours gave way
+    said = words.removeprefix("error: ") or _last_words(log_path, before) or "it ended before it was ready"
+    raise CliError(f"the engine did not start: {said}\nIts log is {log_path}")
 
 
-def _last_words() -> str:
-    """The last line of the engine's log: what it died of."""
-    with open(LOG, "rb") as log:
-        log.seek(max(0, posix.fstat(log.fileno()).st_size - 4096))
+def _last_words(path: str, before: int) -> str:
+    """The last line that the engine has added to its log: what it died of."""
+    with open(path, "rb") as log:
+        log.seek(max(before, posix.fstat(log.fileno()).st_size - 4096))
         lines = [line for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
 

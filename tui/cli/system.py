@@ -86,13 +86,19 @@ def _component(component: dict[str, Any], server: dict[str, Any]) -> list[tuple[
         return pairs + sorted((name, value) for name, value in details.items() if name != "Version")
     known = [
         ("API version", f"{server.get('ApiVersion')} (minimum version {server.get('MinAPIVersion')})"),
-        ("Go version", server.get("GoVersion")),
+        _language(server.get("GoVersion") or ""),
         ("Git commit", server.get("GitCommit")),
         ("Built", details.get("BuildTime") or server.get("BuildTime")),
         ("OS/Arch", f"{server.get('Os')}/{server.get('Arch')}"),
         ("Kernel version", server.get("KernelVersion")),
     ]
-    return pairs + [(name, value) for name, value in known if value]
+    return pairs + [(name, value) for name, value in known if value and not value.startswith("0001-01-01")]
+
+
+def _language(version: str) -> tuple[str, str]:
+    """What an engine is written in: Docker's member for it is named after Go."""
+    bare = version.removeprefix("python")
+    return ("Go version", version) if bare == version else ("Python version", bare)
 
 
 def _aligned(indent: int, pairs: list[tuple[str, str]]) -> list[str]:
