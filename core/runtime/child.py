@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from core.linux import syscalls
-from core.runtime import handshake
+from core.runtime import handshake, protocol
 from core.runtime.handshake import Report
 from core.runtime.poller import READ, Poller
 from core.runtime.program import Stdio
-from core.runtime.session import STDERR, STDOUT
+from core.runtime.session import STDERR, STDIN, STDOUT
 from core.runtime.streams import Streams, enlarge_pipe
 
 
@@ -27,41 +27,35 @@ class Ended:
 
 
 class Pipes:
-    """The pipes of one program without a terminal. ``child`` goes to it; the other ends to :class:`Streams`."""
+    """The pipes of one program without a terminal. ``child`` goes to it, ``ours`` (0, 1, 2 → fd) to the streams."""
 
     def __init__(self, *, stdin: bool, stdout: bool, stderr: bool) -> None:
-        self._ours: list[int] = []
-        self._theirs: list[int] = []
-        self._stdin = self._pipe(write=True) if stdin else -1
-        stdin_fd = self._theirs[-1] if stdin else -1
-        self._stdout = self._pipe() if stdout else -1
-        stdout_fd = self._theirs[-1] if stdout else -1
-        self._stderr = self._pipe() if stderr else -1
-        stderr_fd = self._theirs[-1] if stderr else -1
-        self.child = Stdio(stdin_fd, stdout_fd, stderr_fd, tty=False)
-
-    def _pipe(self, *, write: bool = False) -> int:
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
-        if not write:
-            enlarge_pipe(read_end)
-        ours, theirs = (write_end, read_end) if write else (read_end, write_end)
-        self._ours.append(ours)
-        self._theirs.append(theirs)
-        return ours
+        self.ours: dict[int, int] = {}
+        theirs = {}
+        for number, wanted in ((STDIN, stdin), (STDOUT, stdout), (STDERR, stderr)):
+            if not wanted:
+                continue
+            read_end, write_end = os.pipe2(os.O_CLOEXEC)
+            if number == STDIN:
+                self.ours[number], theirs[number] = write_end, read_end
+            else:
+                enlarge_pipe(read_end)
+                self.ours[number], theirs[number] = read_end, write_end
+        self._theirs = tuple(theirs.values())
+        self.child = Stdio(theirs.get(STDIN, -1), theirs.get(STDOUT, -1), theirs.get(STDERR, -1), tty=False)
 
     def close_theirs(self) -> None:
         """The child has its own copies: ours would keep it from ever seeing an end."""
-        for fd in self._theirs:
-            os.close(fd)
-        self._theirs.clear()
+        protocol.close_all(list(self._theirs))
 
-    def give_to(self, streams: Streams) -> None:
-        """Hand our ends over."""
-        for fd, stream in ((self._stdout, STDOUT), (self._stderr, STDERR)):
-            if fd >= 0:
-                streams.add_output(fd, stream)
-        if self._stdin >= 0:
-            streams.set_input(self._stdin)
+
+def connect(streams: Streams, ours: dict[int, int]) -> None:
+    """Hand our ends of a program's pipes to its streams."""
+    for number, fd in ours.items():
+        if number == STDIN:
+            streams.set_input(fd)
+        else:
+            streams.add_output(fd, number)
 
 
 class Listener:
@@ -83,43 +77,43 @@ class Listener:
         """It is gone. Comes last, always once."""
 
 
-class Child:
-    """One child. Raises OSError when it cannot be made; ``run`` is what it does and never returns."""
+def make(flags: int, cgroup_fd: int | None, run: Callable[[Report], NoReturn]) -> tuple[int, int, socket.socket]:
+    """A new process that does ``run`` and never returns: (pid, pidfd, our end of its handshake). Raises OSError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        pid, pidfd = syscalls.clone3(flags, cgroup_fd=cgroup_fd)
+    except BaseException:
+        ours.close()
+        theirs.close()
+        raise
+    if pid == 0:
+        ours.close()
+        report = Report(theirs)
+        handshake.guarded(report, lambda: run(report))
+    theirs.close()
+    return pid, pidfd, ours
 
-    def __init__(
-        self,
-        poller: Poller,
-        listener: Listener,
-        flags: int,
-        cgroup_fd: int | None,
-        run: Callable[[Report], NoReturn],
-    ) -> None:
+
+class Child:
+    """One child, from what :func:`make` gave; owns pidfd and socket."""
+
+    def __init__(self, poller: Poller, listener: Listener, pid: int, pidfd: int, sock: socket.socket) -> None:
         self._poller = poller
         self._listener = listener
         self._ready = False
         self._settled = False
+        self.pid = pid
+        self.pidfd = pidfd
         self.how: Ended | None = None
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            self.pid, self.pidfd = syscalls.clone3(flags, cgroup_fd=cgroup_fd)
-        except BaseException:
-            ours.close()
-            theirs.close()
-            raise
-        if self.pid == 0:
-            ours.close()
-            report = Report(theirs)
-            handshake.guarded(report, lambda: run(report))
-        theirs.close()
-        ours.setblocking(False)
-        self._socket = ours
-        poller.watch(ours.fileno(), READ, self._said)
-        poller.watch(self.pidfd, READ, self._gone)
+        sock.setblocking(False)
+        self._socket = sock
+        poller.watch(sock.fileno(), READ, self._said)
+        poller.watch(pidfd, READ, self._gone)
 
-    def start(self) -> None:
+    def start(self, overlay_fd: int) -> None:
         """Let it go on."""
         try:
-            self._socket.send(b"s", socket.MSG_NOSIGNAL)
+            handshake.start(self._socket, overlay_fd)
         except OSError:
             return  # it has ended: the loop will tell
 

@@ -17,7 +17,8 @@ from core import oci
 from core.errors import Conflict, DockyardError, InvalidArgument, NotFound, StartFailed, from_os_error
 from core.linux import cgroups, privileges, syscalls
 from core.runtime import protocol
-from core.runtime.child import Child, Ended, Listener, Pipes
+from core.runtime.child import Child, Ended, Listener, Pipes, make
+from core.runtime.child import connect as connect_pipes
 from core.runtime.handshake import Report
 from core.runtime.poller import Poller
 from core.runtime.program import Program, Stdio, connect, default_signals, enter, execute, open_terminal
@@ -46,6 +47,8 @@ class Home:
         slots: Slots,
         cgroup: cgroups.Cgroup,
         tell: Callable[[protocol.Message], None],
+        namespaces: list[oci.Namespace],
+        oom_score: int,
     ) -> None:
         self.poller = poller
         self.buffer = buffer
@@ -53,8 +56,8 @@ class Home:
         self.cgroup = cgroup
         self.tell = tell
         self.pid_fd = -1
-        self.namespaces: list[oci.Namespace] = []
-        self.oom_score = 0
+        self.namespaces = namespaces
+        self.oom_score = oom_score
         self._inside = False
 
     def enter_pid_namespace(self) -> None:
@@ -103,15 +106,16 @@ class Exec(Listener):
         program = Program(cast(oci.Process, config["process"]), config["user"], config["set_home"], stdio, seccomp)
         try:
             home.enter_pid_namespace()
-            self.child = Child(home.poller, self, 0, home.cgroup.clone_fd(), lambda report: _run(home, program, report))
+            made = make(0, home.cgroup.clone_fd(), lambda report: _run(home, program, report))
         except BaseException:
             self._streams.finish()
             raise
         finally:
             if pipes is not None:
                 pipes.close_theirs()
+        self.child = Child(home.poller, self, *made)
         if pipes is not None:
-            pipes.give_to(self._streams)
+            connect_pipes(self._streams, pipes.ours)
 
     @property
     def state(self) -> list[Any]:
@@ -191,7 +195,7 @@ class Execs:
     """All execs of one container."""
 
     def __init__(self, home: Home) -> None:
-        self._home = home
+        self.home = home
         self._all: dict[str, Exec] = {}
 
     def start(self, message: protocol.Exec, client: int | None) -> None:
@@ -203,7 +207,7 @@ class Execs:
                 raise InvalidArgument(f"{message.path} is not for exec {message.exec_id}")
             seccomp = read_filter(config["seccomp"])
             client_fd, client = client, None
-            self._all[message.exec_id] = Exec(self._home, config, client_fd, seccomp, self._exec_ended)
+            self._all[message.exec_id] = Exec(self.home, config, client_fd, seccomp, self._exec_ended)
         except OSError as error:
             raise from_os_error(error, "start a process in the container") from error
         finally:

@@ -22,7 +22,9 @@ WARNED = "warned"  # text
 CONSOLE = "console"  # with the terminal's master
 FAILED = "failed"  # step, path, message, errno, exit code
 
+_START = b"s"
 _MAX_PACKET = 65536
+_MAX_FDS = 8
 _MAX_TEXT = 8192
 
 
@@ -32,10 +34,12 @@ class Report:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
 
-    def wait_for_start(self) -> None:
-        """Until the monitor says so. When it is gone instead, this process ends."""
-        if self._socket.recv(1) != b"s":
+    def wait_for_start(self) -> int:
+        """Until the monitor says so: the overlay's fd, -1 for none. When it is gone instead, this process ends."""
+        data, fds, _, _ = socket.recv_fds(self._socket, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        if data != _START:
             os._exit(128)
+        return fds[0] if fds else -1
 
     def warn(self, messages: list[str]) -> None:
         """Pass on what was adjusted."""
@@ -62,10 +66,13 @@ class Report:
             self._say(FAILED, "", "", text[-_MAX_TEXT:], number, 128)
         os._exit(1)
 
+    def tell(self, kind: str, *fields: Any, fds: tuple[int, ...] = ()) -> None:
+        """Anything else; its meaning is between the two."""
+        self._say(kind, *fields, fds=fds)
+
     def _say(self, kind: str, *fields: Any, fds: tuple[int, ...] = ()) -> None:
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
-            self._socket.sendmsg([json.dumps([kind, *fields]).encode()], ancillary, socket.MSG_NOSIGNAL)
+            say(self._socket, kind, *fields, fds=fds)
         except OSError:
             os._exit(128)  # the monitor is gone: nobody would ever know of this process
 
@@ -74,9 +81,21 @@ class Report:
         self._socket.close()
 
 
+def say(sock: socket.socket, kind: str, *fields: Any, fds: tuple[int, ...] = ()) -> None:
+    """Send one message with its fds, which stay open here."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([json.dumps([kind, *fields]).encode()], ancillary, socket.MSG_NOSIGNAL)
+
+
+def start(sock: socket.socket, overlay_fd: int) -> None:
+    """The parent's side of :meth:`Report.wait_for_start`."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [overlay_fd]))] if overlay_fd >= 0 else []
+    sock.sendmsg([_START], ancillary, socket.MSG_NOSIGNAL)
+
+
 def receive(sock: socket.socket) -> tuple[list[Any], list[int]] | None:
     """The parent's side: the next message and its fds, None at the end. BlockingIOError when there is none now."""
-    data, fds, _, _ = socket.recv_fds(sock, _MAX_PACKET, 1, socket.MSG_CMSG_CLOEXEC)
+    data, fds, _, _ = socket.recv_fds(sock, _MAX_PACKET, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
     if not data:
         return None
     message: list[Any] = json.loads(data)

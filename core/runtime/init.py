@@ -15,7 +15,7 @@ from core.errors import StartFailed
 from core.linux import cgroups, devices, netlink, privileges, rootfs, syscalls
 from core.runtime import reaper
 from core.runtime.handshake import Report
-from core.runtime.program import Program, connect, default_signals, enter, execute, open_terminal
+from core.runtime.program import Program, connect, default_signals, enter, execute, name_process, open_terminal
 from core.runtime.protocol import RootfsMount
 
 #: The namespaces that clone3 makes. A cgroup namespace is made after its cgroup was entered: that becomes its root.
@@ -29,13 +29,12 @@ CLONE_FLAGS = {
 
 
 class Plan(NamedTuple):
-    """All that init needs. ``joined`` are (fd of a namespace, its clone flag); ``overlay_fd`` -1: it mounts itself."""
+    """All that init needs. ``joined`` are (fd of a namespace, its clone flag)."""
 
     spec: oci.Spec
     program: Program
     pieces: list[RootfsMount]
     scratch_size: int
-    overlay_fd: int
     joined: list[tuple[int, int]]
     cgroup: cgroups.Cgroup
     reaper: bool
@@ -47,11 +46,13 @@ def run(plan: Plan, report: Report) -> NoReturn:
     namespaces = {entry["type"]: entry.get("path", "") for entry in plan.spec["linux"].get("namespaces", [])}
     default_signals()
     os.umask(0o022)
+    if plan.reaper:
+        name_process("dockyard-init")
     _enter_cgroup(plan, namespaces)
     _name(plan, namespaces)
-    report.wait_for_start()
+    overlay_fd = report.wait_for_start()
     report.warn(privileges.set_oom_score(plan.oom_score))
-    report.warn(_build_root(plan, own_cgroup="cgroup" in namespaces))
+    report.warn(_build_root(plan, overlay_fd, own_cgroup="cgroup" in namespaces))
     slave = _furnish(plan, report)
     program = enter(plan.program, report, create_cwd=True)
     if plan.spec["root"].get("readonly"):
@@ -88,12 +89,12 @@ def _name(plan: Plan, namespaces: dict[str, str]) -> None:
         raise StartFailed(f"{error.filename or step}: {error.strerror}", step=step) from error
 
 
-def _build_root(plan: Plan, *, own_cgroup: bool) -> list[str]:
+def _build_root(plan: Plan, overlay_fd: int, *, own_cgroup: bool) -> list[str]:
     """Everything up to pivot_root; returns warnings."""
     spec = plan.spec
     sources = rootfs.open_sources(spec["mounts"])
     rootfs.make_private()
-    overlay = plan.overlay_fd if plan.overlay_fd >= 0 else None
+    overlay = overlay_fd if overlay_fd >= 0 else None  # None: init mounts it itself
     root_fd = rootfs.mount_root(plan.pieces, overlay, spec["root"]["path"], plan.scratch_size)
     warnings = rootfs.mount_all(spec["mounts"], root_fd, sources, cgroup_namespace=own_cgroup)
     devices.make_devices(spec, root_fd)

@@ -18,17 +18,17 @@ import signal
 import socket
 import time
 
-from core.errors import Conflict, DockyardError, NotFound, StartFailed, from_os_error
-from core.linux import cgroups, process
-from core.runtime import bundle, exitrecord, init, protocol
-from core.runtime.child import Child, Ended, Listener, Pipes
+from core.errors import Conflict, DockyardError, NotFound, from_os_error
+from core.linux import cgroups
+from core.runtime import exitrecord, protocol
+from core.runtime.child import Child, Ended, Listener, connect
 from core.runtime.control import MAX_CONNECTIONS, Connection
 from core.runtime.control import Listener as ControlListener
 from core.runtime.execs import Execs, Home, as_reply
 from core.runtime.logs import LogWriter
 from core.runtime.poller import READ, Poller
-from core.runtime.program import Stdio
 from core.runtime.session import Slots
+from core.runtime.starter import Facts, Owner, Starter
 from core.runtime.streams import Buffer, Streams
 
 #: A client that takes nothing for so long after the end is left.
@@ -38,106 +38,82 @@ _OOM_LOOKS = 25
 _OOM_LOOK_MS = 20
 
 
-class Monitor(Listener):
+class Monitor(Listener, Owner):
     """See the module. ``path`` is the bundle, ``first`` the connection that is the birth lease."""
 
     def __init__(self, path: str, first: socket.socket, oom_score: int) -> None:
         self._poller = Poller()
-        self._oom_score = oom_score
         self._phase = "created"
         self._connections: list[Connection] = []
         self._leaving = False
         self._child: Child | None = None
-        self._overlay_fd = -1
+        self._start_time = 0
+        self._wanted = self._furnished = False
+        self._overlay_fd = self._oom_fd = -1
+        self._oom_told = self._oom_looks = self._memory_limit = 0
         self._log: LogWriter | None = None
         self._cgroup: cgroups.Cgroup | None = None
-        self._oom_fd = -1
-        self._oom_told = self._oom_looks = 0
+        self._streams: Streams | None = None
+        self._execs: Execs | None = None
         self._listener: ControlListener | None = None
         self._exited: protocol.Exited | None = None
         self._run_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._slots = Slots()
-        self._buffer = Buffer()
+        self._starter = Starter(self._poller, self, path, oom_score)
         self._lease = Connection(self._poller, first, self._dispatch, self._connection_ended)
         self._connections.append(self._lease)
+
+    # --- birth: what the starter says ------------------------------------------------------------------
+
+    def learned(self, known: Facts) -> None:
         try:
-            self._make(path)
-        except StartFailed as error:
-            cause = error.__cause__
-            number = (cause.errno or 0) if isinstance(cause, OSError) else 0
-            self.failed(error.step, error.path, str(error), number, error.exit_code)
-            self._abandon()
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            self.failed("", str(error.filename or ""), f"{error.strerror}{where}", error.errno or 0, 128)
-            self._abandon()
-
-    # --- birth -----------------------------------------------------------------------------------------
-
-    def _make(self, path: str) -> None:
-        documents = bundle.read(path)
-        config, spec = documents.config, documents.spec
-        self._open_log(config)
-        self._streams = Streams(self._poller, self._buffer, self._slots, tty=config["tty"], log=self._log)
-        self._streams.close_with_client = config["stdin_once"]
-        self._memory_limit = spec["linux"].get("resources", {}).get("memory", {}).get("limit", 0)
-        self._cgroup = self._make_cgroup(documents)
-        self._execs_home = Home(self._poller, self._buffer, self._slots, self._cgroup, self._tell)
-        self._execs_home.namespaces = spec["linux"].get("namespaces", [])
-        self._execs = Execs(self._execs_home)
-        self._overlay_fd = bundle.make_overlay(config)
-        self._listener = ControlListener(self._poller, self._run_fd, self._accept)
-        child = self._make_init(documents)
-        self._execs_home.pid_fd = os.dup(child.pidfd)
-        self._execs_home.oom_score = spec["process"].get("oomScoreAdj", self._oom_score)
-        self._start_time = process.start_time(child.pid)
-        self._watch_oom(self._cgroup)
-        self._tell(protocol.Created(os.getpid(), child.pid, self._start_time))
-
-    def _open_log(self, config: protocol.MonitorConfig) -> None:
-        log = config["log"]
-        if log is None:
-            return
-        try:
-            self._log = LogWriter(log["folder"], log["max_size"], log["max_files"], self.warned)
-        except OSError as error:
-            text = f"open the container's log: {error.strerror}"
-            raise StartFailed(text, step="log", path=log["folder"]) from error
-
-    def _make_cgroup(self, documents: bundle.Bundle) -> cgroups.Cgroup:
-        spec, config = documents
-        placement = cgroups.Placement.from_json(config["cgroup"])
-        try:
-            group, warnings = cgroups.create(placement, config["id"], spec["linux"].get("resources", {}))
-        except DockyardError as error:
-            raise StartFailed(str(error), step="cgroup") from error
+            self._open_log(known["log"])
+            self._listener = ControlListener(self._poller, self._run_fd, self._accept)
         except OSError as error:
             path = str(error.filename or "")
-            raise StartFailed(f"make the cgroup: {error.strerror}", step="cgroup", path=path) from error
-        for warning in warnings:
-            self.warned(warning)
-        return group
-
-    def _make_init(self, documents: bundle.Bundle) -> Child:
-        spec, config = documents
-        pipes = None
-        rows, columns = (config["console_size"] or [0, 0])[:2]
-        stdio = Stdio(-1, -1, -1, True, rows, columns)
-        if not config["tty"]:
-            pipes = Pipes(stdin=config["open_stdin"], stdout=True, stderr=True)
-            stdio = pipes.child
-        if config["open_stdin"]:
+            self.failed("log", path, f"open the container's log: {error.strerror}", error.errno or 0, 128)
+        buffer = Buffer()
+        self._streams = Streams(self._poller, buffer, self._slots, tty=known["tty"], log=self._log)
+        self._streams.close_with_client = known["stdin_once"]
+        if known["open_stdin"]:
             self._streams.expect_input()
+        self._memory_limit = known["memory_limit"]
+        self._cgroup = cgroups.Cgroup(known["cgroup_version"], known["cgroup_folders"])
+        self._execs = Execs(
+            Home(self._poller, buffer, self._slots, self._cgroup, self._tell, known["namespaces"], known["oom_score"])
+        )
+
+    def _open_log(self, log: protocol.LogConfig | None) -> None:
+        if log is not None:
+            self._log = LogWriter(log["folder"], log["max_size"], log["max_files"], self.warned)
+
+    def made(self, pid: int, begun: int, pidfd: int, sock: socket.socket, pipes: dict[int, int]) -> None:
+        assert self._execs is not None
+        assert self._streams is not None
         assert self._cgroup is not None
-        plan = bundle.make_plan(documents, self._cgroup, self._overlay_fd, stdio, self._oom_score)
-        flags = bundle.clone_flags(spec)
-        self._child = Child(self._poller, self, flags, self._cgroup.clone_fd(), lambda report: init.run(plan, report))
-        for fd, _ in plan.joined:
-            os.close(fd)
-        if pipes is not None:
-            pipes.close_theirs()
-            pipes.give_to(self._streams)
-        return self._child
+        self._start_time = begun
+        self._child = Child(self._poller, self, pid, pidfd, sock)
+        connect(self._streams, pipes)
+        self._execs.home.pid_fd = os.dup(pidfd)
+        if self._phase == "failed":
+            self._abandon()
+            return
+        self._watch_oom(self._cgroup)
+        self._tell(protocol.Created(os.getpid(), pid, begun))
+
+    def furnished(self, overlay_fd: int) -> None:
+        self._overlay_fd = overlay_fd
+        self._furnished = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._wanted and self._furnished and self._child is not None:
+            self._child.start(self._overlay_fd)
+
+    def starter_ended(self) -> None:
+        if not self._furnished:
+            self.failed("", "", "the process that makes the container was killed", 0, 128)
+            self._abandon()
 
     # --- the loop --------------------------------------------------------------------------------------
 
@@ -163,7 +139,8 @@ class Monitor(Listener):
         connection = Connection(self._poller, sock, self._dispatch, self._connection_ended)
         self._connections.append(connection)
         pid = self._child.pid if self._child is not None else 0
-        connection.send(protocol.State(self._phase, os.getpid(), pid, self._start_time, self._execs.state()))
+        execs = self._execs.state() if self._execs is not None else []
+        connection.send(protocol.State(self._phase, os.getpid(), pid, self._start_time, execs))
         if self._exited is not None:
             connection.send(self._exited)
 
@@ -171,14 +148,17 @@ class Monitor(Listener):
         if connection in self._connections:
             self._connections.remove(connection)
         if connection is self._lease and self._phase == "created":
+            self._phase = "failed"
             self._abandon()
 
     def _abandon(self) -> None:
         """Kill what was made; leave when it is gone."""
-        if self._child is None or self._child.how is not None:
-            self._leaving = True
-        else:
+        if self._child is not None and self._child.how is None:
             self._child.kill(signal.SIGKILL)
+        elif not self._starter.gone:
+            self._starter.kill()
+        else:
+            self._leaving = True
 
     # --- requests --------------------------------------------------------------------------------------
 
@@ -199,17 +179,17 @@ class Monitor(Listener):
 
     def _handle(self, message: protocol.Message, fds: list[int]) -> None:
         """Do one request. What is taken of ``fds`` is removed from the list."""
-        if self._child is None or self._phase == "exited":
+        if self._child is None or self._streams is None or self._execs is None or self._phase in ("exited", "failed"):
             raise Conflict("the container has ended")
         if isinstance(message, protocol.Start):
-            self._start(self._child)
+            self._start()
         elif isinstance(message, protocol.Signal):
-            self._signal(self._child, message)
+            self._signal(self._child, self._execs, message)
         elif isinstance(message, protocol.Resize):
             target = self._execs.get(message.exec_id) if message.exec_id else self._streams
             target.resize(message.rows, message.columns)
         elif isinstance(message, protocol.Attach):
-            self._attach(message, fds)
+            _attach(self._streams, message, fds)
         elif isinstance(message, protocol.Exec):
             self._check_exec()
             self._execs.start(message, fds.pop(0) if fds else None)
@@ -224,15 +204,16 @@ class Monitor(Listener):
         if self._cgroup is not None and self._cgroup.is_frozen():
             raise Conflict("the container is paused", hint="unpause it first")
 
-    def _start(self, child: Child) -> None:
+    def _start(self) -> None:
         if self._phase != "created":
             raise Conflict("the container was started already")
         self._phase = "starting"
-        child.start()
+        self._wanted = True
+        self._go_on()
 
-    def _signal(self, child: Child, message: protocol.Signal) -> None:
+    def _signal(self, child: Child, execs: Execs, message: protocol.Signal) -> None:
         if message.exec_id:
-            self._execs.get(message.exec_id).child.kill(message.signal)
+            execs.get(message.exec_id).child.kill(message.signal)
         elif message.all:
             assert self._cgroup is not None
             self._cgroup.kill_all(message.signal)
@@ -240,18 +221,6 @@ class Monitor(Listener):
             child.kill(message.signal)
             if message.signal == signal.SIGKILL and self._cgroup is not None:
                 self._cgroup.thaw()  # a frozen group of version 1 would keep it pending
-
-    def _attach(self, message: protocol.Attach, fds: list[int]) -> None:
-        if not fds:
-            raise Conflict("attach came without a socket")
-        self._streams.attach(
-            fds.pop(0),
-            stdin=message.stdin,
-            stdout=message.stdout,
-            stderr=message.stderr,
-            detach_keys=base64.b64decode(message.detach_keys),
-            preread=base64.b64decode(message.preread),
-        )
 
     # --- memory ----------------------------------------------------------------------------------------
 
@@ -285,6 +254,7 @@ class Monitor(Listener):
         self._tell(protocol.Warned(message))
 
     def console(self, master: int) -> None:
+        assert self._streams is not None
         self._streams.set_terminal(master)
 
     def started(self) -> None:
@@ -293,16 +263,20 @@ class Monitor(Listener):
         self._tell(protocol.Started(self._child.pid, time.time_ns()))
 
     def failed(self, step: str, path: str, message: str, number: int, code: int) -> None:
+        if self._phase == "failed":
+            return  # what follows from the first failure explains nothing
         self._phase = "failed"
         self._tell(protocol.StartFailed(step, path, message, number, code))
 
     def ended(self, how: Ended) -> None:
         """Pid 1 is gone, and with it all of its pid namespace."""
-        self._execs.reap_all()
-        self._streams.drain()
+        if self._execs is not None:
+            self._execs.reap_all()
+        if self._streams is not None:
+            self._streams.drain()
+            self._streams.finish()
         if self._log is not None:
             self._log.close()
-        self._streams.finish()
         if self._phase == "running":
             self._record(how)
         self._leaving = True
@@ -337,7 +311,20 @@ class Monitor(Listener):
         """Stay until slow clients have the rest of the output, as long as they take some of it."""
         idle, before = 0, -1
         while self._slots.used and idle < _LINGER_MS:
-            waiting = self._streams.waiting + self._execs.waiting
+            waiting = sum(part.waiting for part in (self._streams, self._execs) if part is not None)
             idle = 0 if waiting != before else idle + _LINGER_STEP_MS
             before = waiting
             self._poller.run_once(_LINGER_STEP_MS)
+
+
+def _attach(streams: Streams, message: protocol.Attach, fds: list[int]) -> None:
+    if not fds:
+        raise Conflict("attach came without a socket")
+    streams.attach(
+        fds.pop(0),
+        stdin=message.stdin,
+        stdout=message.stdout,
+        stderr=message.stderr,
+        detach_keys=base64.b64decode(message.detach_keys),
+        preread=base64.b64decode(message.preread),
+    )

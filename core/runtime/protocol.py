@@ -6,7 +6,7 @@ lies in the bundle and only its path is sent.
 
 Who says what::
 
-    daemon → zygote    SpawnMonitor (+fd: one end of a socket pair)          zygote → daemon   Spawned | Failed
+    daemon → zygote    SpawnMonitor (+fd: one end of a socket pair)          zygote → daemon   Failed
     zygote → daemon    Ready, once, before anything else
     daemon → monitor   Start Signal Resize Attach(+fd) Exec(+fd) CloseStdin            (each carries ``seq``)
     monitor → daemon   Reply (to a ``seq``)  and events:
@@ -33,6 +33,12 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 VERSION = 1
 MAX_PACKET = 128 * 1024
 MAX_FDS = 4
+# Plain numbers: socket's own are enum members, and each ``|`` of two runs a page of Python.
+_CUT_SHORT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+_SEND_FLAGS = int(socket.MSG_NOSIGNAL)
+_RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
+_SOL_SOCKET = int(socket.SOL_SOCKET)
+_SCM_RIGHTS = int(socket.SCM_RIGHTS)
 
 
 class Step(StrEnum):
@@ -121,13 +127,6 @@ class SpawnMonitor(NamedTuple):
 
     seq: int
     bundle: str
-
-
-class Spawned(NamedTuple):
-    """The zygote forked; ``pid`` is the monitor's."""
-
-    seq: int
-    pid: int
 
 
 class Start(NamedTuple):
@@ -311,14 +310,14 @@ class Failed(NamedTuple):
 
 
 Message = (
-    Ready | SpawnMonitor | Spawned | Start | Signal | Resize | Attach | Exec | CloseStdin | Reply | State | Created
+    Ready | SpawnMonitor | Start | Signal | Resize | Attach | Exec | CloseStdin | Reply | State | Created
     | Warned | Started | StartFailed | Exited | ExecStarted | ExecFailed | ExecExited | Oom | Failed
 )  # fmt: skip
 
 _TYPES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        Ready, SpawnMonitor, Spawned, Start, Signal, Resize, Attach, Exec, CloseStdin, Reply, State, Created, Warned,
+        Ready, SpawnMonitor, Start, Signal, Resize, Attach, Exec, CloseStdin, Reply, State, Created, Warned,
         Started, StartFailed, Exited, ExecStarted, ExecFailed, ExecExited, Oom, Failed,
     )
 }  # fmt: skip
@@ -332,14 +331,16 @@ _FIELDS = {
 }
 
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
 class ProtocolError(Exception):
     """The peer sent what this version does not know; the connection is of no more use."""
 
 
 def encode(message: Message) -> bytes:
     """``message`` as one packet."""
-    fields = [type(message).__name__, VERSION, *message]
-    return json.dumps(fields, separators=(",", ":")).encode()
+    return _to_json([type(message).__name__, VERSION, *message]).encode()
 
 
 def decode(packet: bytes) -> Message:
@@ -359,8 +360,8 @@ def decode(packet: bytes) -> Message:
 def send(sock: socket.socket, message: Message, fds: tuple[int, ...] = ()) -> None:
     """Send one message with its file descriptors (they stay open here)."""
     packet = encode(message)
-    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([packet], ancillary, socket.MSG_NOSIGNAL)
+    ancillary = [(_SOL_SOCKET, _SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([packet], ancillary, _SEND_FLAGS)
 
 
 def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
@@ -368,12 +369,12 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
 
     BlockingIOError when the socket is non-blocking and there is none now; ProtocolError closes the fds.
     """
-    packet, fds, flags, _ = socket.recv_fds(sock, MAX_PACKET, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    packet, fds, flags, _ = socket.recv_fds(sock, MAX_PACKET, MAX_FDS, _RECEIVE_FLAGS)
     try:
         if not packet:
             close_all(fds)
             return None
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & _CUT_SHORT:
             raise ProtocolError("packet cut short")
         return decode(packet), list(fds)
     except ProtocolError:

@@ -15,7 +15,9 @@ STDERR = 2
 MAX_WAITING = 1 << 20
 MAX_SESSIONS = 64
 _READ_SIZE = 1 << 16
-_NOW = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+# Plain numbers: each ``|`` of two enum members runs a page of Python.
+_SEND_NOW = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_READ_NOW = int(socket.MSG_DONTWAIT)
 
 #: Docker's stdcopy: the stream's number, three zeros, the length (github.com/moby/moby pkg/stdcopy).
 _STDCOPY = struct.Struct(">BxxxI")
@@ -131,7 +133,7 @@ class Session:
 
     def _send(self, parts: list[bytes | bytearray | memoryview]) -> int:
         try:
-            return self._socket.sendmsg(parts, [], _NOW)
+            return self._socket.sendmsg(parts, [], _SEND_NOW)
         except BlockingIOError:
             return 0
         except OSError:  # it went away: that is no error of the container
@@ -146,7 +148,7 @@ class Session:
     def read(self) -> bytes | None:
         """The next piece of input, b"" at its end, None when there is none now."""
         try:
-            data = self._socket.recv(_READ_SIZE, socket.MSG_DONTWAIT)
+            data = self._socket.recv(_READ_SIZE, _READ_NOW)
         except BlockingIOError:
             return None
         except OSError:
@@ -163,7 +165,7 @@ class Session:
         self.reading = False
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
-            while self._socket.recv(_READ_SIZE, socket.MSG_DONTWAIT):
+            while self._socket.recv(_READ_SIZE, _READ_NOW):
                 pass
         except OSError:
             pass

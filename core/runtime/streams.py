@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import struct
 import termios
@@ -34,11 +35,15 @@ class Log(Protocol):
 
 
 class Buffer:
-    """The one read buffer of a process; its pages are only there once something was read into them."""
+    """The one read buffer of a process. Not a bytearray: the pages of a map are only there once they were used."""
 
     def __init__(self) -> None:
-        self.bytes = bytearray(_BUFFER_SIZE)
-        self.view = memoryview(self.bytes)
+        self.map = mmap.mmap(-1, _BUFFER_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.view = memoryview(self.map)
+
+    def trim(self) -> None:
+        """Give the pages back, after a burst."""
+        self.map.madvise(mmap.MADV_DONTNEED)
 
 
 def enlarge_pipe(fd: int) -> None:
@@ -112,7 +117,7 @@ class Streams:
         if stream is None:
             return 0
         try:
-            count = os.readv(fd, [self._buffer.bytes])
+            count = os.readv(fd, [self._buffer.map])
         except BlockingIOError:
             return -1
         except OSError as error:

@@ -11,12 +11,14 @@ import gc
 import os
 import signal
 import socket
+import struct
 import traceback
 from typing import NoReturn
 
-from core.linux import process
+from core.linux import process, syscalls
 from core.runtime import protocol
 from core.runtime.monitor import Monitor
+from core.runtime.program import name_process
 
 CRASH_NAME = "monitor.err"
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
@@ -25,6 +27,7 @@ _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal
 def main(fd: int) -> NoReturn:
     """Serve on the SOCK_SEQPACKET socket ``fd``, to the end of the connection."""
     warning = process.protect_self()
+    syscalls.close_range(fd + 1)  # the daemon may itself have inherited something
     sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)
     for number in _IGNORED:
@@ -46,43 +49,59 @@ def _oom_score() -> int:
 
 
 def serve(sock: socket.socket, oom_score: int) -> NoReturn:
-    """Fork a monitor for each request until the daemon is gone."""
+    """Fork a monitor for each request until the daemon is gone.
+
+    Between two forks as little as possible is touched: every page that is written here after a fork leaves its old
+    copy to that child alone, for as long as the container lives. So it is the child that reads the request.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors are reaped by the kernel
+    room = socket.CMSG_SPACE(struct.calcsize("i"))
+    flags = int(socket.MSG_CMSG_CLOEXEC)
     while True:
         try:
-            received = protocol.receive(sock)
-        except (protocol.ProtocolError, ConnectionError):
-            received = None
-        if received is None:
+            packet, ancillary, _, _ = sock.recvmsg(protocol.MAX_PACKET, room, flags)
+        except ConnectionError:
             os._exit(0)
-        message, fds = received
-        if not isinstance(message, protocol.SpawnMonitor) or len(fds) != 1:
-            protocol.close_all(fds)
-            continue
+        if not packet:
+            os._exit(0)
+        fd = struct.unpack_from("i", ancillary[0][2])[0] if ancillary else -1
         try:
             pid = os.fork()
         except OSError as error:
-            protocol.close_all(fds)
-            protocol.send(sock, protocol.Failed(message.seq, f"fork a monitor: {error.strerror}"))
-            continue
+            _refuse(sock, packet, error)
+            pid = -1
         if pid == 0:
             sock.close()
-            _monitor(message.bundle, fds[0], oom_score)
-        protocol.close_all(fds)
-        protocol.send(sock, protocol.Spawned(message.seq, pid))
+            _monitor(packet, fd, oom_score)
+        if fd >= 0:
+            os.close(fd)
 
 
-def _monitor(path: str, fd: int, oom_score: int) -> NoReturn:
+def _refuse(sock: socket.socket, packet: bytes, error: OSError) -> None:
+    try:
+        message = protocol.decode(packet)
+    except protocol.ProtocolError:
+        return
+    if isinstance(message, protocol.SpawnMonitor):
+        protocol.send(sock, protocol.Failed(message.seq, f"fork a monitor: {error.strerror}"))
+
+
+def _monitor(packet: bytes, fd: int, oom_score: int) -> NoReturn:
     """The forked monitor, to its end. It holds nothing of the daemon's: no terminal, no pipe of its log."""
+    path = ""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         os.setsid()
+        message = protocol.decode(packet)
+        if not isinstance(message, protocol.SpawnMonitor) or fd < 0:
+            os._exit(1)
+        path = message.bundle
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for number in (0, 1, 2):
             os.dup2(null, number)
         os.close(null)
         os.chdir("/")
-        _set_name("dockyard-mon")
+        name_process("dockyard-mon")
         Monitor(path, socket.socket(fileno=fd), oom_score).run()
     except BaseException as error:  # noqa: BLE001 - a forked child must never return into its parent's code
         _crashed(path, error)
@@ -90,16 +109,10 @@ def _monitor(path: str, fd: int, oom_score: int) -> NoReturn:
     os._exit(0)
 
 
-def _set_name(name: str) -> None:
-    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, name.encode())
-    finally:
-        os.close(fd)
-
-
 def _crashed(path: str, error: BaseException) -> None:
     """A mistake of ours: leave its traceback in the bundle, where a person can find it."""
+    if not path:
+        return
     try:
         with open(f"{path}/{CRASH_NAME}", "w", encoding="utf-8") as file:
             file.writelines(traceback.format_exception(error))
