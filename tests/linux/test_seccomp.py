@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 from core import oci
 from core.errors import InvalidArgument, Unsupported
-from core.linux import privileges, seccomp, seccomp_default, syscalls
+from core.linux import privileges, seccomp, seccomp_compiler, seccomp_default, syscalls
 from core.linux.syscall_table import X32_BIT, numbers
 from tests.linux import bpf_machine
 from tests.linux.sandbox import DEFAULT_CAPABILITIES
 
 X86_64, I386, AARCH64 = 0xC000_003E, 0x4000_0003, 0xC000_00B7
-EPERM, ENOSYS = seccomp.ERRNO | errno.EPERM, seccomp.ERRNO | errno.ENOSYS
+EPERM, ENOSYS = seccomp_compiler.ERRNO | errno.EPERM, seccomp_compiler.ERRNO | errno.ENOSYS
 ARCHES = {
     "x86_64": ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"),
     "aarch64": ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
@@ -88,7 +88,7 @@ def check_every_number(profile: oci.Seccomp, machine: str, args: tuple[int, ...]
         bit = X32_BIT if arch == "SCMP_ARCH_X32" else 0
         top = max(named, default=1 << 32)
         for number in [*range(bit, bit + 700), *names, bit + 0x3FFF_FFFF]:
-            call = bpf_machine.Call(number, seccomp.AUDIT_ARCHES[arch], args)
+            call = bpf_machine.Call(number, seccomp_compiler.AUDIT_ARCHES[arch], args)
             got = bpf_machine.run(program, call)
             assert got == expected(profile, names.get(number), number > top, args), (arch, number, names.get(number))
 
@@ -148,20 +148,20 @@ def test_program_answers_as_the_profile_says_for_every_number(machine: str, capa
 
 
 @pytest.mark.parametrize(("name", "args", "answer"), [
-    ("read", (), seccomp.ALLOW),
+    ("read", (), seccomp_compiler.ALLOW),
     ("keyctl", (), EPERM), ("add_key", (), EPERM), ("request_key", (), EPERM),
     ("io_uring_setup", (), EPERM), ("userfaultfd", (), EPERM), ("kexec_load", (), EPERM),
     ("mount", (), EPERM), ("unshare", (), EPERM), ("setns", (), EPERM), ("bpf", (), EPERM),
-    ("ptrace", (), seccomp.ALLOW), ("chroot", (), seccomp.ALLOW), ("reboot", (), EPERM),
+    ("ptrace", (), seccomp_compiler.ALLOW), ("chroot", (), seccomp_compiler.ALLOW), ("reboot", (), EPERM),
     ("clone3", (), ENOSYS),
-    ("clone", (17,), seccomp.ALLOW), ("clone", (0x1000_0000,), EPERM), ("clone", (0x2000_0011,), EPERM),
-    ("clone", (0x3D0F00,), seccomp.ALLOW), ("clone", (0x0002_0011,), EPERM),
-    ("socket", (socket.AF_INET,), seccomp.ALLOW), ("socket", (16,), seccomp.ALLOW), ("socket", (40,), EPERM),
-    ("socket", (38,), EPERM), ("socket", (44,), seccomp.ALLOW),
+    ("clone", (17,), seccomp_compiler.ALLOW), ("clone", (0x1000_0000,), EPERM), ("clone", (0x2000_0011,), EPERM),
+    ("clone", (0x3D0F00,), seccomp_compiler.ALLOW), ("clone", (0x0002_0011,), EPERM),
+    ("socket", (socket.AF_INET,), seccomp_compiler.ALLOW), ("socket", (16,), seccomp_compiler.ALLOW), ("socket", (40,), EPERM),
+    ("socket", (38,), EPERM), ("socket", (44,), seccomp_compiler.ALLOW),
     # The upper half of the register must not hide a family that the kernel then cuts to 32 bits.
     ("socket", (38 | 1 << 32,), EPERM), ("socket", (40 | 1 << 32,), EPERM),
-    ("personality", (0,), seccomp.ALLOW), ("personality", (8,), seccomp.ALLOW),
-    ("personality", (0xFFFF_FFFF,), seccomp.ALLOW), ("personality", (0x0040000,), EPERM),
+    ("personality", (0,), seccomp_compiler.ALLOW), ("personality", (8,), seccomp_compiler.ALLOW),
+    ("personality", (0xFFFF_FFFF,), seccomp_compiler.ALLOW), ("personality", (0x0040000,), EPERM),
 ])  # fmt: skip
 def test_what_docker_allows_and_refuses(name: str, args: tuple[int, ...], answer: int) -> None:
     program = seccomp.compile_filter(seccomp.default_profile(DEFAULT_CAPABILITIES, "x86_64"), "x86_64")
@@ -174,21 +174,21 @@ def test_capabilities_open_calls() -> None:
     program = seccomp.compile_filter(profile, "x86_64")
     table = numbers("SCMP_ARCH_X86_64")
     for name in ("mount", "unshare", "setns", "clone3", "finit_module"):
-        assert bpf_machine.run(program, bpf_machine.Call(table[name], X86_64)) == seccomp.ALLOW
-    assert bpf_machine.run(program, bpf_machine.Call(table["clone"], X86_64, (0x1000_0000,))) == seccomp.ALLOW
+        assert bpf_machine.run(program, bpf_machine.Call(table[name], X86_64)) == seccomp_compiler.ALLOW
+    assert bpf_machine.run(program, bpf_machine.Call(table["clone"], X86_64, (0x1000_0000,))) == seccomp_compiler.ALLOW
     assert bpf_machine.run(program, bpf_machine.Call(table["chroot"], X86_64)) == EPERM
 
 
 def test_other_architectures_are_killed() -> None:
     program = seccomp.compile_filter(seccomp.default_profile([], "x86_64"), "x86_64")
-    assert bpf_machine.run(program, bpf_machine.Call(0, AARCH64)) == seccomp.KILL_PROCESS
+    assert bpf_machine.run(program, bpf_machine.Call(0, AARCH64)) == seccomp_compiler.KILL_PROCESS
 
 
 def test_x32_without_its_architecture_is_killed() -> None:
     profile = seccomp.default_profile([], "x86_64")
     profile["architectures"] = ["SCMP_ARCH_X86_64"]
     program = seccomp.compile_filter(profile, "x86_64")
-    assert bpf_machine.run(program, bpf_machine.Call(X32_BIT, X86_64)) == seccomp.KILL_PROCESS
+    assert bpf_machine.run(program, bpf_machine.Call(X32_BIT, X86_64)) == seccomp_compiler.KILL_PROCESS
 
 
 def test_allowed_set_equals_the_peers_but_for_known_differences() -> None:
@@ -325,7 +325,7 @@ def test_many_values_of_one_argument(count: int) -> None:
     program = seccomp.compile_filter(loaded, "x86_64")
     for value in [*values, high | 1, high | count * 3, 0, 3, (8 << 32) | 3]:
         answer = bpf_machine.run(program, bpf_machine.Call(0, X86_64, (0, value)))
-        assert answer == (seccomp.ALLOW if value in values else EPERM), value
+        assert answer == (seccomp_compiler.ALLOW if value in values else EPERM), value
 
 
 _values = st.one_of(st.integers(0, 3), st.sampled_from([0xFFFF_FFFF, 1 << 32, (1 << 32) | 1, (1 << 64) - 1]))
