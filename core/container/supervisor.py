@@ -62,6 +62,7 @@ class Supervisor:
         self._tasks: dict[str, Task] = {}
         self._orphans: dict[str, int] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._closing = False
         self.execs: ExecListener | None = None
         self.on_ended: Callable[[Container], None] = lambda container: None
 
@@ -161,7 +162,7 @@ class Supervisor:
         """The connection ended without an exit: the monitor died, or this daemon is being closed."""
         self._tasks.pop(container_id, None)
         container = self._store.find(container_id)
-        if container is not None and container.status is Status.RUNNING:
+        if not self._closing and container is not None and container.status is Status.RUNNING:
             await self._settle(container)
 
     def _apply_exit(self, container: Container, exited: protocol.Exited, error: str = "") -> None:
@@ -276,6 +277,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Let go of all monitors; they and their containers live on."""
+        self._closing = True
         loop = asyncio.get_running_loop()
         for pidfd in self._orphans.values():
             loop.remove_reader(pidfd)

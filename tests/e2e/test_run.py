@@ -95,7 +95,7 @@ def test_working_directory_is_made(engine: Engine, busybox: str) -> None:
     assert run(engine, "-w", "/not/yet/there", busybox, "pwd") == "/not/yet/there\n"
 
 
-@pytest.mark.parametrize(("user", "ids"), [("1000", "1000 0"), ("1000:2000", "1000 2000"), ("root", "0 0")])
+@pytest.mark.parametrize(("user", "ids"), [("4321", "4321 0"), ("4321:2000", "4321 2000"), ("root", "0 0")])
 def test_users(engine: Engine, busybox: str, user: str, ids: str) -> None:
     assert run(engine, "-u", user, busybox, "sh", "-c", "echo $(id -u) $(id -g)") == ids + "\n"
 
@@ -222,9 +222,9 @@ def test_host_and_container_networks(engine: Engine, busybox: str) -> None:
     host = Path("/proc/self/ns/net").readlink()
     assert network("--network", "host") == f"{host}\n"
     assert network("--network", "none") != f"{host}\n"
-    engine.dockyard("run", "-d", "--name", "a", "--network", "none", busybox, "sleep", "1000", check=True)
-    inside = engine.dockyard("exec", "a", "readlink", "/proc/self/ns/net", check=True).stdout
-    assert network("--network", "container:a") == inside
+    engine.dockyard("run", "-d", "--name", "first", "--network", "none", busybox, "sleep", "1000", check=True)
+    inside = engine.dockyard("exec", "first", "readlink", "/proc/self/ns/net", check=True).stdout
+    assert network("--network", "container:first") == inside
     assert "127.0.0.1" in run(engine, "--network", "none", busybox, "ip", "addr")
 
 

@@ -135,7 +135,7 @@ def test_logs(engine: Engine, busybox: str) -> None:
 
 
 def test_logs_follow_ends_with_the_container(engine: Engine, busybox: str) -> None:
-    engine.dockyard("run", "-d", "-i", "--name", "box", busybox, "sh", "-c", "echo first; cat", check=True)
+    engine.dockyard("run", "-d", "-i", "--name", "box", busybox, "sh", "-c", "echo first; head -n 1", check=True)
     follower = engine.popen("logs", "-f", "box")
     assert follower.stdout is not None
     assert follower.stdout.readline() == b"first\n"
@@ -175,7 +175,7 @@ def test_exec(engine: Engine, box: str) -> None:
 
 
 def test_exec_is_in_every_namespace_and_cgroup(engine: Engine, box: str) -> None:
-    links = "for n in mnt uts ipc pid net cgroup; do readlink /proc/1/ns/$n /proc/self/ns/$n; done"
+    links = "for n in mnt uts ipc pid net cgroup; do readlink /proc/1/ns/$n; readlink /proc/self/ns/$n; done"
     script = f"{links}; cat /proc/1/cgroup; echo; cat /proc/self/cgroup"
     out = engine.dockyard("exec", box, "sh", "-c", script, check=True).stdout
     ends = out.splitlines()[:12]
@@ -274,8 +274,8 @@ def test_version_and_info(engine: Engine, busybox: str) -> None:
 
 def test_several_at_once_and_a_missing_one(engine: Engine, busybox: str) -> None:
     for name in ("a1", "a2"):
-        engine.dockyard("run", "-d", "--name", name, busybox, "sleep", "1000", check=True)
-    done = engine.dockyard("rm", "-f", "a1", "nobody", "a2")
+        engine.dockyard("create", "--name", name, busybox, "true", check=True)
+    done = engine.dockyard("rm", "a1", "nobody", "a2")
     assert done.returncode == 1
     assert done.stdout.splitlines() == ["a1", "a2"]
     assert "No such container: nobody" in done.stderr
