@@ -108,6 +108,15 @@ def test_a_start_that_fails_puts_the_terminal_back(fake: Fake, terminal: Start) 
     assert local_mode(pty) & RAW == RAW
 
 
+def test_without_i_the_terminal_keeps_its_keys(fake: Fake, terminal: Start) -> None:
+    shell = Shell()
+    pty = terminal(fake(shell.routes), "run", "-t", "busybox")
+    pty.expect("ready$")
+    assert local_mode(pty) & RAW == RAW
+    pty.send(b"\x03")
+    assert pty.wait() == 130
+
+
 def test_exec_it(fake: Fake, terminal: Start) -> None:
     def start(exchange: Exchange) -> None:
         exchange.upgrade()
@@ -144,5 +153,7 @@ def test_attach_takes_the_containers_own_word_for_its_terminal(fake: Fake, termi
     engine = fake({**shell.routes, "GET /containers/box/json": says(record)})
     pty = terminal(engine, "attach", "box")
     pty.expect("ready$")
+    sizes = [line.partition("?")[2] for line in engine.asked() if "/resize" in line]
+    assert sizes == ["h=34&w=100", "h=33&w=99"], "a full-screen program draws again"
     pty.send("q")
     assert pty.wait() == 3

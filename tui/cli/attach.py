@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui.cli import output, session
 from tui.cli.engine import call, connect
 from tui.cli.errors import ApiError, CliError
-from tui.cli.run import Attachment
+from tui.cli.run import Attachment, terminal_size
 from tui.cli.transport import Connection, quote
 
 TYPE_CHECKING = False
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 def _inspect(name: str) -> dict[str, Any]:
     found: dict[str, Any] = call("GET", f"/containers/{quote(name)}/json")
     return found
-
-
-def _no_begin(control: Connection) -> None:
-    """An attached container runs already."""
 
 
 def attach(options: Options) -> int:
@@ -37,7 +33,14 @@ def attach(options: Options) -> int:
     stdin = not options["no-stdin"] and found["Config"]["OpenStdin"]
     attachment = _attachment(found, stdin, options["detach-keys"])
     attachment.open("not-running")
-    return attachment.run(_no_begin, options["sig-proxy"])
+
+    def redraw(control: Connection) -> None:
+        """A size it does not have, so that the real one, told next, makes a full-screen program draw again."""
+        rows, columns = terminal_size() if attachment.tty else (0, 0)
+        if rows and columns:
+            attachment.resize(rows + 1, columns + 1)
+
+    return attachment.run(redraw, options["sig-proxy"])
 
 
 def _attachment(found: dict[str, Any], stdin: bool, detach_keys: str) -> Attachment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from tui.cli.errors import CliError, Unreachable
-from tui.cli.transport import Connection
+from tui.cli.transport import Connection, as_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def call(method: str, where: str, body: Any = None) -> Any:
     connection = _Choice.connection or connect()
     _Choice.connection = None
     response = connection.request(method, where, body)
-    data = response.json() if "json" in response.headers.get("content-type", "") else response.read() or None
+    data: Any = response.read() or None
+    if data and "json" in response.headers.get("content-type", ""):
+        data = as_json(data)
     if response.headers.get("connection", "").lower() == "close":
         connection.close()
     else:

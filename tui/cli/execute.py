@@ -85,7 +85,7 @@ def _interact(connection: Connection, options: Options, identifier: str, stdin: 
             return
 
     if tty:
-        session.take_terminal(resize)
+        session.take_terminal(resize, typing=stdin)
     try:
         if tty:
             resize(*_size())

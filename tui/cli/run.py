@@ -186,7 +186,7 @@ class Attachment:
         """Begin, copy until the stream ends, and return the container's exit code (0 after a detach)."""
         control = connect()
         if self.tty:
-            session.take_terminal(self.resize)
+            session.take_terminal(self.resize, typing=self.stdin)
         elif proxy:
             session.forward_signals(self.signal)
         try:
@@ -196,7 +196,7 @@ class Attachment:
                 self._let_it_go()
                 raise
             if self.tty:
-                self.resize(*_terminal_size())
+                self.resize(*terminal_size())
             attached = session.Session(self.stream, tty=self.tty, stdin=self.stdin, detach_keys=self.detach_keys)
             detached = attached.pump()
         finally:
@@ -246,7 +246,8 @@ class Attachment:
             return
 
 
-def _terminal_size() -> tuple[int, int]:
+def terminal_size() -> tuple[int, int]:
+    """(rows, columns) of the person's terminal, loaded only for those who have one."""
     from tui.cli.terminal import size
 
     return size()

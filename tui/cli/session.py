@@ -185,8 +185,12 @@ def end_on_signals() -> None:
         signal.signal(number, handler)
 
 
-def take_terminal(resize: Callable[[int, int], None]) -> None:
-    """Raw mode, and ``resize(rows, columns)`` whenever the terminal changes; undone by ``terminal.restore``."""
+def take_terminal(resize: Callable[[int, int], None], *, typing: bool) -> None:
+    """``resize(rows, columns)`` whenever the terminal changes; raw mode when the container gets what is typed.
+
+    Without ``typing`` the terminal stays as it is, so that ctrl-c still ends the client.
+    Undone by :func:`give_terminal_back`.
+    """
     from tui.cli import terminal
 
     def changed(number: int, frame: FrameType | None) -> None:
@@ -195,7 +199,7 @@ def take_terminal(resize: Callable[[int, int], None]) -> None:
         resize(*terminal.size())
 
     end_on_signals()
-    if output.is_terminal(0):
+    if typing and output.is_terminal(0):
         terminal.make_raw(0)
         signal.signal(signal.SIGCONT, changed)
     signal.signal(signal.SIGWINCH, changed)

@@ -93,11 +93,7 @@ class Response:
 
     def json(self) -> Any:
         """The body's JSON value. Raises CliError when it is none."""
-        body = self.read()
-        try:
-            return decode(body)
-        except ValueError as error:
-            raise CliError(f"the engine's answer cannot be read: {error}") from None
+        return as_json(self.read())
 
     def check(self) -> Response:
         """Raise :class:`ApiError` with the engine's message unless the status says success."""
@@ -109,6 +105,14 @@ class Response:
         except (ValueError, KeyError, TypeError):
             message = str(body, "utf-8", "replace").strip() or f"HTTP status {self.status}"
         raise ApiError(self.status, str(message).strip())
+
+
+def as_json(body: bytes) -> Any:
+    """The value of a body. Raises CliError when it is no JSON."""
+    try:
+        return decode(body)
+    except ValueError as error:
+        raise CliError(f"the engine's answer cannot be read: {error}") from None
 
 
 class Connection:
