@@ -19,8 +19,9 @@ How a container's first process comes to be, and who does it::
       privileges limits, identity, capabilities, the filter, in the order the kernel demands
     elf          why execve refused
 
-Beside that way: ``seccomp`` (``seccomp_compiler``; ``seccomp_default`` and ``syscall_table`` are data) makes filters
-in the daemon, the child only loads bytes; ``features`` says at start what this kernel lacks and what it costs; ``inotify`` watches files.
+Beside that way: ``seccomp`` (``seccomp_compiler``; ``seccomp_default`` and ``syscall_table`` are data) makes
+filters in the daemon, the child only loads bytes; ``features`` says at start what this kernel lacks and what it
+costs; ``inotify`` watches files.
 
 ``ctypes`` stands in ``syscalls``, ``bpf`` and ``inotify`` alone. Paths inside a container are opened below a root's fd
 (``syscalls.open_in_root``), mounts go onto fds, and what is security relevant (the null device, a procfs, a devpts) is

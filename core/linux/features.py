@@ -35,7 +35,7 @@ def kernel_features() -> list[Feature]:
         ("close_range", _has(_close_range), "descriptors could leak into containers (Linux 5.9)", True),
         ("overlayfs", _knows_file_system("overlay"), "images cannot be mounted (try: modprobe overlay)", True),
         ("overlayfs lowerdir+", mounts.knows_lowerdir_plus(), "a container's end waits for a sync (Linux 6.8)", False),
-        ("seccomp", _seccomp(), "containers run without a system call filter", False),
+        ("seccomp", _seccomp(), "containers start only with --security-opt seccomp=unconfined", False),
         ("POSIX message queues", _knows_file_system("mqueue"), "containers have no /dev/mqueue", False),
         ("user namespaces", _namespace("user"), "there are no rootless containers", False),
         ("cgroup namespaces", _namespace("cgroup"), "containers would see the host's cgroups", True),

@@ -49,6 +49,15 @@ _PROC_FILES = frozenset(
 )  # fmt: skip
 
 
+#: Besides ``net.*`` and ``fs.mqueue.*``, what belongs to a namespace and not to the whole machine (runc's list).
+_NAMESPACED_SYSCTLS = frozenset(
+    f"kernel.{name}"
+    for name in (
+        "msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced", "domainname", "hostname",
+    )
+)  # fmt: skip
+
+
 def _failed(step: str, path: str, what: str, error: OSError, *, hint: str = "") -> StartFailed:
     return StartFailed(f"{what}: {error.strerror}", step=step, path=path, hint=hint)
 
@@ -414,7 +423,8 @@ def write_sysctls(values: dict[str, str]) -> None:
     """Write ``net.ipv4.ip_forward=1`` and the like into a procfs that nobody else can see.
 
     A fresh detached procfs cannot be covered by the image or by another container, and the open may not leave it
-    (CVE-2025-52881). Names use dots; a name that starts with a slash-separated part uses slashes (sysctl(8)).
+    (CVE-2025-52881). Names use dots; a name that starts with a slash-separated part uses slashes (sysctl(8)). What
+    would change the whole machine is refused; that ``net.*`` is the container's own is the caller's to know.
     """
     if not values:
         return
@@ -424,6 +434,8 @@ def write_sysctls(values: dict[str, str]) -> None:
         try:
             for name, value in values.items():
                 path = name if "/" in name.partition(".")[0] else name.replace(".", "/")
+                if not is_namespaced_sysctl(path):
+                    raise OSError(errno.EPERM, "it belongs to the whole machine, not to a namespace", name)
                 fd = syscalls.openat2(
                     proc_fd, f"sys/{path}", os.O_WRONLY, 0,
                     syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV,
@@ -436,6 +448,13 @@ def write_sysctls(values: dict[str, str]) -> None:
             os.close(proc_fd)
     except OSError as error:
         raise _failed("sysctl", name, f"sysctl {name}", error) from error
+
+
+def is_namespaced_sysctl(path: str) -> bool:
+    """Whether ``net/ipv4/ip_forward`` (slashes) is a setting of a namespace."""
+    if ".." in path.split("/"):
+        return False
+    return path.startswith(("net/", "fs/mqueue/")) or path.replace("/", ".") in _NAMESPACED_SYSCTLS
 
 
 def enter_cwd(cwd: str, *, create: bool) -> None:

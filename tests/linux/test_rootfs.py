@@ -324,6 +324,24 @@ def test_unknown_sysctl_is_named(sandbox: Sandbox) -> None:
     assert (error["step"], error["path"]) == ("sysctl", "net.no.such")
 
 
+@pytest.mark.parametrize("name", ["kernel.core_pattern", "vm.swappiness", "fs.file-max", "kernel/panic"])
+def test_sysctls_of_the_whole_machine_are_refused(sandbox: Sandbox, name: str) -> None:
+    path = Path("/proc/sys") / name.replace(".", "/")
+    before = path.read_text()
+    sandbox.spec["linux"]["sysctl"] = {name: "7"}
+    error = sandbox.run("true").error
+    assert error is not None
+    assert (error["step"], error["path"]) == ("sysctl", name)
+    assert path.read_text() == before
+
+
+def test_unknown_file_system_is_named(sandbox: Sandbox) -> None:
+    sandbox.spec["mounts"].append({"destination": "/t", "type": "nosuchfs", "source": "x", "options": []})
+    error = sandbox.run("true").error
+    assert error is not None
+    assert "the kernel has no file system 'nosuchfs'" in error["message"]
+
+
 def test_working_directory_is_made_and_entered(sandbox: Sandbox) -> None:
     sandbox.spec["process"]["cwd"] = "/srv/app/data"
     assert shell(sandbox, "pwd; stat -c %a .") == "/srv/app/data\n755\n"

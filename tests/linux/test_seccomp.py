@@ -26,6 +26,7 @@ from core.linux.syscall_table import X32_BIT, numbers
 from tests.linux import bpf_machine
 from tests.linux.sandbox import DEFAULT_CAPABILITIES
 
+ALLOW = seccomp_compiler.ALLOW
 X86_64, I386, AARCH64 = 0xC000_003E, 0x4000_0003, 0xC000_00B7
 EPERM, ENOSYS = seccomp_compiler.ERRNO | errno.EPERM, seccomp_compiler.ERRNO | errno.ENOSYS
 ARCHES = {
@@ -148,20 +149,20 @@ def test_program_answers_as_the_profile_says_for_every_number(machine: str, capa
 
 
 @pytest.mark.parametrize(("name", "args", "answer"), [
-    ("read", (), seccomp_compiler.ALLOW),
+    ("read", (), ALLOW),
     ("keyctl", (), EPERM), ("add_key", (), EPERM), ("request_key", (), EPERM),
     ("io_uring_setup", (), EPERM), ("userfaultfd", (), EPERM), ("kexec_load", (), EPERM),
     ("mount", (), EPERM), ("unshare", (), EPERM), ("setns", (), EPERM), ("bpf", (), EPERM),
-    ("ptrace", (), seccomp_compiler.ALLOW), ("chroot", (), seccomp_compiler.ALLOW), ("reboot", (), EPERM),
+    ("ptrace", (), ALLOW), ("chroot", (), ALLOW), ("reboot", (), EPERM),
     ("clone3", (), ENOSYS),
-    ("clone", (17,), seccomp_compiler.ALLOW), ("clone", (0x1000_0000,), EPERM), ("clone", (0x2000_0011,), EPERM),
-    ("clone", (0x3D0F00,), seccomp_compiler.ALLOW), ("clone", (0x0002_0011,), EPERM),
-    ("socket", (socket.AF_INET,), seccomp_compiler.ALLOW), ("socket", (16,), seccomp_compiler.ALLOW), ("socket", (40,), EPERM),
-    ("socket", (38,), EPERM), ("socket", (44,), seccomp_compiler.ALLOW),
+    ("clone", (17,), ALLOW), ("clone", (0x1000_0000,), EPERM), ("clone", (0x2000_0011,), EPERM),
+    ("clone", (0x3D0F00,), ALLOW), ("clone", (0x0002_0011,), EPERM),
+    ("socket", (socket.AF_INET,), ALLOW), ("socket", (16,), ALLOW), ("socket", (40,), EPERM),
+    ("socket", (38,), EPERM), ("socket", (44,), ALLOW),
     # The upper half of the register must not hide a family that the kernel then cuts to 32 bits.
     ("socket", (38 | 1 << 32,), EPERM), ("socket", (40 | 1 << 32,), EPERM),
-    ("personality", (0,), seccomp_compiler.ALLOW), ("personality", (8,), seccomp_compiler.ALLOW),
-    ("personality", (0xFFFF_FFFF,), seccomp_compiler.ALLOW), ("personality", (0x0040000,), EPERM),
+    ("personality", (0,), ALLOW), ("personality", (8,), ALLOW),
+    ("personality", (0xFFFF_FFFF,), ALLOW), ("personality", (0x0040000,), EPERM),
 ])  # fmt: skip
 def test_what_docker_allows_and_refuses(name: str, args: tuple[int, ...], answer: int) -> None:
     program = seccomp.compile_filter(seccomp.default_profile(DEFAULT_CAPABILITIES, "x86_64"), "x86_64")
@@ -174,8 +175,8 @@ def test_capabilities_open_calls() -> None:
     program = seccomp.compile_filter(profile, "x86_64")
     table = numbers("SCMP_ARCH_X86_64")
     for name in ("mount", "unshare", "setns", "clone3", "finit_module"):
-        assert bpf_machine.run(program, bpf_machine.Call(table[name], X86_64)) == seccomp_compiler.ALLOW
-    assert bpf_machine.run(program, bpf_machine.Call(table["clone"], X86_64, (0x1000_0000,))) == seccomp_compiler.ALLOW
+        assert bpf_machine.run(program, bpf_machine.Call(table[name], X86_64)) == ALLOW
+    assert bpf_machine.run(program, bpf_machine.Call(table["clone"], X86_64, (0x1000_0000,))) == ALLOW
     assert bpf_machine.run(program, bpf_machine.Call(table["chroot"], X86_64)) == EPERM
 
 
@@ -325,7 +326,7 @@ def test_many_values_of_one_argument(count: int) -> None:
     program = seccomp.compile_filter(loaded, "x86_64")
     for value in [*values, high | 1, high | count * 3, 0, 3, (8 << 32) | 3]:
         answer = bpf_machine.run(program, bpf_machine.Call(0, X86_64, (0, value)))
-        assert answer == (seccomp_compiler.ALLOW if value in values else EPERM), value
+        assert answer == (ALLOW if value in values else EPERM), value
 
 
 _values = st.one_of(st.integers(0, 3), st.sampled_from([0xFFFF_FFFF, 1 << 32, (1 << 32) | 1, (1 << 64) - 1]))

@@ -188,8 +188,9 @@ def test_sysctls_are_not_written_into_a_fake_proc(short_folder: Path) -> None:
     in_child(attack)
 
 
-def test_sysctl_name_cannot_climb_out(sandbox: Sandbox) -> None:
-    sandbox.spec["linux"]["sysctl"] = {"../../etc/passwd": "x"}
+@pytest.mark.parametrize("name", ["../../etc/passwd", "net/../kernel/core_pattern", "net/ipv4/../../kernel/hostname"])
+def test_sysctl_name_cannot_climb_out(sandbox: Sandbox, name: str) -> None:
+    sandbox.spec["linux"]["sysctl"] = {name: "x"}
     refused(sandbox.run("true"), "sysctl")
 
 
