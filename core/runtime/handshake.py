@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from core.errors import StartFailed
+from core.runtime import protocol
 
 READY = "ready"  # nothing can go wrong any more but execve itself
 WARNED = "warned"  # text
@@ -36,7 +37,7 @@ class Report:
 
     def wait_for_start(self) -> int:
         """Until the monitor says so: the overlay's fd, -1 for none. When it is gone instead, this process ends."""
-        data, fds, _, _ = socket.recv_fds(self._socket, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        data, fds, _ = protocol.receive_packet(self._socket, 1, 1)
         if data != _START:
             os._exit(128)
         return fds[0] if fds else -1
@@ -95,11 +96,11 @@ def start(sock: socket.socket, overlay_fd: int) -> None:
 
 def receive(sock: socket.socket) -> tuple[list[Any], list[int]] | None:
     """The parent's side: the next message and its fds, None at the end. BlockingIOError when there is none now."""
-    data, fds, _, _ = socket.recv_fds(sock, _MAX_PACKET, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    data, fds, _ = protocol.receive_packet(sock, _MAX_PACKET, _MAX_FDS)
     if not data:
         return None
     message: list[Any] = json.loads(data)
-    return message, list(fds)
+    return message, fds
 
 
 def guarded(report: Report, run: Callable[[], object]) -> NoReturn:

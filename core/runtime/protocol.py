@@ -369,17 +369,30 @@ def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
 
     BlockingIOError when the socket is non-blocking and there is none now; ProtocolError closes the fds.
     """
-    packet, fds, flags, _ = socket.recv_fds(sock, MAX_PACKET, MAX_FDS, _RECEIVE_FLAGS)
+    packet, fds, flags = receive_packet(sock, MAX_PACKET, MAX_FDS)
     try:
         if not packet:
             close_all(fds)
             return None
         if flags & _CUT_SHORT:
             raise ProtocolError("packet cut short")
-        return decode(packet), list(fds)
+        return decode(packet), fds
     except ProtocolError:
         close_all(fds)
         raise
+
+
+def receive_packet(sock: socket.socket, size: int, max_fds: int) -> tuple[bytes, list[int], int]:
+    """(data, fds, flags) of one packet; the fds are close-on-exec.
+
+    Not ``socket.recv_fds``: it forgets the flags it is given (seen in Python 3.11), so its fds would be inherited.
+    """
+    fds = array.array("i")
+    data, ancillary, flags, _ = sock.recvmsg(size, socket.CMSG_SPACE(max_fds * fds.itemsize), _RECEIVE_FLAGS)
+    for level, kind, payload in ancillary:
+        if level == _SOL_SOCKET and kind == _SCM_RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return data, list(fds), flags
 
 
 def close_all(fds: list[int]) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from core import oci
-from core.container import logs as _logs  # noqa: F401 - the reader must accept what the monitor wrote
 from core.linux import cgroups, placement, seccomp
 from core.runtime import logs, protocol
 from core.runtime.client import Runtime, Task
@@ -28,17 +27,25 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEADLINE = 20.0
 
 
-class Bench:
-    """A runtime with its folders below ``folder``."""
+class Stock:
+    """What all benches share: a busybox root file system and the default seccomp filter, compiled."""
 
-    def __init__(self, folder: Path, where: cgroups.Placement) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path) -> None:
         self.rootfs = folder / "rootfs"
         with tarfile.open(fileobj=io.BytesIO(images.busybox_rootfs())) as tar:
             tar.extractall(self.rootfs, filter="fully_trusted")
         self.filter = folder / "seccomp.bpf"
         profile = seccomp.default_profile(DEFAULT_CAPABILITIES)
         self.filter.write_bytes(seccomp.compile_filter(profile, os.uname().machine))
+
+
+class Bench:
+    """A runtime with its folders below ``folder``."""
+
+    def __init__(self, folder: Path, where: cgroups.Placement, stock: Stock | None = None) -> None:
+        self.folder = folder
+        stock = stock or Stock(folder)
+        self.rootfs, self.filter = stock.rootfs, stock.filter
         self.placement = where
         self.runtime = Runtime(str(folder / "root"), str(folder / "run"), where)
         self._count = 0
@@ -251,6 +258,11 @@ class Box:
                     data += raw[at : at + length]
                 at += length
         return data
+
+    def cgroups(self) -> list[Path]:
+        """What is left of its cgroups."""
+        folders = (Path(parent) / self.id for parent in self.bench.placement.parents.values())
+        return [folder for folder in folders if folder.exists()]
 
     async def close(self) -> None:
         if self.task is None:
