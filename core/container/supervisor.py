@@ -28,6 +28,7 @@ from core.container.store import ContainerStore
 from core.container.waiting import Waiters
 from core.errors import DockyardError, NotFound, Unavailable
 from core.events import EventBus
+from core.linux import cgroups
 from core.linux.process import start_time
 from core.runtime import protocol
 from core.runtime.client import Runtime, Task, read_exit
@@ -247,8 +248,12 @@ class Supervisor:
         self._waiters.ended(container, container.error)
         log.warning("%s: start undone", container.name)
 
-    def _lost(self, container: Container, at: int = 0) -> None:
-        gone = protocol.Exited(LOST, 0, False, 0, 0, at or time.time_ns())
+    def _lost(self, container: Container) -> None:
+        """Nothing of it is left but what its monitor would have cleared away."""
+        gone = protocol.Exited(LOST, 0, False, 0, 0, time.time_ns())
+        placement = cgroups.Placement.from_json(self._runtime.placement_json())
+        group = cgroups.reopen(placement, container.id)
+        self.spawn(asyncio.to_thread(group.remove), f"remove the cgroup of {container.name}")
         self._apply_exit(
             container,
             gone,
