@@ -106,6 +106,22 @@ def test_run_passes_stdin_and_its_end(fake: Fake) -> None:
     assert done.returncode == 0
 
 
+def test_both_directions_flow_at_once(fake: Fake) -> None:
+    """An engine that reads no more until it is rid of its output, as one does whose container is ``cat``."""
+    container = Container()
+    data = os.urandom(4 << 20)
+
+    def attach(exchange: Exchange) -> None:
+        exchange.upgrade()
+        container.started.wait(10)
+        exchange.send(frame(1, exchange.preread))
+        while piece := exchange.connection.recv(65536):
+            exchange.send(frame(1, piece))
+
+    engine = fake({**container.routes, f"POST /containers/{ID}/attach": attach})
+    assert dockyard(engine, "run", "-i", "busybox", "cat", input=data).stdout == data
+
+
 def test_run_detached_prints_the_id(fake: Fake) -> None:
     engine = fake(Container().routes)
     done = dockyard(engine, "run", "-d", "busybox")
