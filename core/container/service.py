@@ -30,6 +30,7 @@ from core.container.merge import command_line, merge_image_config
 from core.container.mounts import collect, prepare_sources
 from core.container.naming import new_id, random_name
 from core.container.seccomp_cache import SeccompCache
+from core.container.stats import stats
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.container.streams import PendingAttach, PendingStreams
@@ -39,6 +40,7 @@ from core.errors import Conflict, DockyardError, InvalidArgument, NotModified, S
 from core.events import EventBus
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
+from core.linux import cgroups
 from core.runtime.client import Runtime, Task
 
 log = logging.getLogger("dockyard.containers")
@@ -90,6 +92,14 @@ class ContainerService:
     def run_dir(self, container: Container) -> str:
         """Its folder in the run directory."""
         return self._runtime.run_dir(container.short)
+
+    def stats(self, ref: str) -> dict[str, Any]:
+        """What it uses now, as :mod:`core.container.stats` says it; nothing when it does not run."""
+        container = self.store.get(ref)
+        if container.status is not Status.RUNNING:
+            return {}
+        placement = cgroups.Placement.from_json(self._runtime.placement_json())
+        return stats(cgroups.reopen(placement, container.id))
 
     def seccomp_path(self, host: dict[str, Any]) -> str:
         """The compiled filter for a HostConfig."""
