@@ -207,6 +207,12 @@ def test_exec(fake: Fake) -> None:
     assert engine.requests[1].json() == {"Detach": False, "Tty": False}
 
 
+def test_the_exit_code_is_asked_for_until_the_engine_knows(fake: Fake) -> None:
+    answers = iter([{"ExitCode": None, "Running": True}] * 3 + [{"ExitCode": 6, "Running": False}])
+    engine = fake({**execution(0, b""), "GET /exec/e1/json": lambda x: x.reply(next(answers))})
+    assert dockyard(engine, "exec", "c", "false").returncode == 6
+
+
 def test_exec_detached(fake: Fake) -> None:
     engine = fake({**execution(0, b""), "POST /exec/e1/start": says(None)})
     assert dockyard(engine, "exec", "-d", "c", "true").returncode == 0

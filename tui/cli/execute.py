@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ENGINE_ERROR = 125
 _SECONDS = 10
+_QUESTIONS = 50
 
 
 def run(options: Options) -> int:
@@ -46,8 +47,21 @@ def run(options: Options) -> int:
     if _interact(connection, options, identifier, stdin):
         output.err("read escape sequence\n")
         return 0
-    code = connect().request("GET", f"/exec/{identifier}/json").json()["ExitCode"]
-    return 0 if code is None else int(code)
+    return _exit_code(identifier)
+
+
+def _exit_code(identifier: str) -> int:
+    """The command's exit code, once its stream has ended.
+
+    The stream comes from the container's monitor, the code from the daemon: it may not have heard yet. Each question
+    lets it hear; a command that closed its output and runs on is not waited for, as with Docker.
+    """
+    connection = connect()
+    for _ in range(_QUESTIONS):
+        found = connection.request("GET", f"/exec/{identifier}/json").json()
+        if found["ExitCode"] is not None and not found.get("Running"):
+            return int(found["ExitCode"])
+    return 0
 
 
 def _config(options: Options, stdin: bool, console: list[int] | None) -> dict[str, Any]:
