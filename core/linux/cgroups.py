@@ -1,26 +1,26 @@
 """Control groups. The vocabulary is that of version 2; version 1 and hybrid systems are a translation of it.
 
-``plan`` is pure: OCI resources in, a list of :class:`Write` out (``memory.max`` = ``67108864``). On a version 1 system
-:mod:`core.linux.cgroups_v1` turns those into writes for its controllers. :class:`Cgroup` is one container's group in
-all hierarchies: made, entered, watched, frozen, killed and removed as one.
+:func:`core.linux.cgroup_limits.plan` is pure: OCI resources in, writes out (``memory.max`` = ``67108864``). On a
+version 1 system :mod:`core.linux.cgroups_v1` turns those into writes for its controllers. :class:`Cgroup` is one
+container's group in all hierarchies: made, entered, watched, frozen, killed and removed as one. On a hybrid system the
+cgroup2 leg has no controllers that matter, but clone3 starts a process in it and ``cgroup.kill`` ends all of it.
 
-Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of the kernel; runtime-spec config-linux.md; the
-conversions are those of runc (libcontainer/cgroups).
+Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of the kernel; cgroups(7).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import select
 import signal
 import time
 from typing import Any, NamedTuple
 
 from core import oci
-from core.errors import Exhausted, Forbidden, KernelError
+from core.errors import Conflict, Exhausted, Forbidden, KernelError, Unavailable, Unsupported
 from core.linux import bpf, cgroups_v1
-from core.linux.cgroups_v1 import Write
+from core.linux.cgroup_files import pause, read_file, remove_tree, value_of, wait_event, write_file
+from core.linux.cgroup_limits import Write, plan
 from core.linux.inotify import IN_MODIFY, Inotify
 
 #: The controllers an engine uses, and what their lack costs.
@@ -33,6 +33,19 @@ CONTROLLERS = {
     "cpuset": "--cpuset-cpus has no effect",
     "io": "--blkio-weight has no effect, and block I/O is not shown",
 }
+#: Files that some kernels lack although the controller is there: version → (controller, files, name, cost).
+_OPTIONAL_FILES = {
+    1: (
+        ("memory", ("memory.memsw.limit_in_bytes",), "swap accounting", "--memory-swap has no effect"),
+        ("blkio", ("blkio.weight", "blkio.bfq.weight"), "blkio weight", "--blkio-weight has no effect"),
+    ),
+    2: (
+        ("unified", ("memory.swap.max",), "swap accounting", "--memory-swap has no effect"),
+        ("unified", ("io.weight", "io.bfq.weight"), "blkio weight", "--blkio-weight has no effect"),
+    ),
+}
+#: Where the BFQ scheduler's own file takes the number as Docker gives it, 10…1000.
+_INSTEAD = {"io.weight": "io.bfq.weight", "blkio.weight": "blkio.bfq.weight"}
 _REMOVE_SECONDS = 5.0
 _FREEZE_SECONDS = 10.0
 
@@ -65,15 +78,6 @@ class Placement(NamedTuple):
         """The placement as a JSON object."""
         return self._asdict()
 
-    def container_path(self, container_id: str) -> str:
-        """``linux.cgroupsPath`` of a container: its folder below the mount point."""
-        return f"/{os.path.basename(next(iter(self.parents.values()), 'dockyard'))}/{container_id}"
-
-    def enter_monitors(self) -> None:
-        """Move the calling process to where monitors live. Version 1 has no such place: they stay where they are."""
-        if self.version == 2:
-            _write(os.path.join(self.parents["unified"], "monitors", "cgroup.procs"), "0")
-
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Placement:
         """The placement that ``to_json`` wrote."""
@@ -84,7 +88,7 @@ def detect(mountinfo: str = "") -> Hierarchy:
     """What this machine has, from /proc/self/mountinfo (or its text)."""
     mounts: dict[str, str] = {}
     unified = ""
-    for line in (mountinfo or _read("/proc/self/mountinfo")).splitlines():
+    for line in (mountinfo or read_file("/proc/self/mountinfo")).splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
         if len(fields) < 5 or not kind:
@@ -99,47 +103,25 @@ def detect(mountinfo: str = "") -> Hierarchy:
     if mounts:
         found = [cgroups_v1.V2_NAMES.get(name, name) for name in mounts]
         return Hierarchy(1, mounts, unified, [name for name in CONTROLLERS if name in found])
-    available = _read(os.path.join(unified, "cgroup.controllers")).split() if unified else []
+    available = read_file(os.path.join(unified, "cgroup.controllers")).split() if unified else []
     # The freezer is part of every version 2 group, and devices are a BPF program.
     return Hierarchy(2, {}, unified, [n for n in CONTROLLERS if n in (*available, "freezer", "devices")])
 
 
-def plan(resources: oci.Resources) -> list[Write]:
-    """OCI resources as writes to version 2 files; devices are not among them (they are a program)."""
-    memory, cpu = resources.get("memory", {}), resources.get("cpu", {})
-    writes = _memory(memory)
-    shares = cpu.get("shares", 0)
-    if shares:
-        writes.append(Write("cpu.weight", str(cgroups_v1.weight_from_shares(shares)), "--cpu-shares"))
-    quota, period = cpu.get("quota", 0), cpu.get("period", 0)
-    if quota or period:
-        writes.append(Write("cpu.max", f"{quota if quota > 0 else 'max'} {period or 100_000}", "--cpus"))
-    for key in ("cpus", "mems"):
-        value = str(cpu.get(key, ""))
-        if value:
-            writes.append(Write(f"cpuset.{key}", value, f"--cpuset-{key}"))
-    pids = resources.get("pids", {"limit": 0})["limit"]
-    if pids:
-        writes.append(Write("pids.max", str(pids) if pids > 0 else "max", "--pids-limit"))
-    weight = resources.get("blockIO", {}).get("weight", 0)
-    if weight:
-        writes.append(Write("io.weight", str(cgroups_v1.io_weight(weight)), "--blkio-weight", optional=True))
-    writes += [Write(file, value, file) for file, value in resources.get("unified", {}).items()]
-    return writes
+def lacks(placement: Placement) -> list[tuple[str, str]]:
+    """(what this machine lacks, what that costs), for the engine's start message; ask when the folders are there."""
+    found = detect()
+    lines = found.missing
+    for name, files, what, cost in _OPTIONAL_FILES[found.version]:
+        folder = placement.parents.get(name, "")
+        controllers = read_file(os.path.join(folder, "cgroup.controllers")).split() if found.version == 2 else [name]
+        if folder and files[0].partition(".")[0] in controllers and not _first(folder, files):
+            lines.append((what, cost))
+    return lines
 
 
-def _memory(memory: oci.Memory) -> list[Write]:
-    writes = []
-    limit, swap, reservation = memory.get("limit", 0), memory.get("swap", 0), memory.get("reservation", 0)
-    if limit:
-        writes.append(Write("memory.max", str(limit) if limit > 0 else "max", "--memory"))
-    if swap:
-        # OCI counts memory and swap together, version 2 counts swap alone.
-        value = "max" if swap < 0 else str(max(0, swap - max(limit, 0)))
-        writes.append(Write("memory.swap.max", value, "--memory-swap", optional=True))
-    if reservation:
-        writes.append(Write("memory.low", str(reservation), "--memory-reservation"))
-    return writes
+def _first(folder: str, files: tuple[str, ...]) -> str:
+    return next((file for file in files if os.path.exists(os.path.join(folder, file))), "")
 
 
 class Usage(NamedTuple):
@@ -153,10 +135,14 @@ class Usage(NamedTuple):
     cpu_system_ns: int
     pids: int
     pids_limit: int
+    memory_peak: int = 0
 
 
 class Cgroup:
-    """One container's group in every hierarchy. ``folders`` maps controllers (or ``unified``) to folders."""
+    """One container's group in every hierarchy. ``folders`` maps controllers (or ``unified``) to folders.
+
+    Controllers that are mounted together (``cpu,cpuacct``) have the same folder.
+    """
 
     def __init__(self, version: int, folders: dict[str, str]) -> None:
         self.version = version
@@ -176,22 +162,24 @@ class Cgroup:
 
         Writing a pid to ``cgroup.procs`` instead costs 5 to 20 ms on version 1: it waits for an RCU grace period.
         """
-        for name, folder in self.folders.items():
-            if name != "unified":
-                _write(os.path.join(folder, "tasks"), "0")
+        for folder in self._distinct(unified=False):
+            write_file(os.path.join(folder, "tasks"), "0")
 
     def attach(self, pid: int) -> None:
         """Move another process in."""
-        for folder in self.folders.values():
-            _write(os.path.join(folder, "cgroup.procs"), str(pid))
+        for folder in self._distinct():
+            write_file(os.path.join(folder, "cgroup.procs"), str(pid))
+
+    def _distinct(self, *, unified: bool = True) -> list[str]:
+        return list(dict.fromkeys(path for name, path in self.folders.items() if unified or name != "unified"))
 
     # --- what runs in it ---------------------------------------------------------------------------
 
     def pids(self) -> list[int]:
         """Every process in the group and below it, as this pid namespace numbers them."""
         found: set[int] = set()
-        for folder, _, _ in os.walk(self._any("pids", "freezer", "unified")):
-            found.update(int(pid) for pid in _read(os.path.join(folder, "cgroup.procs")).split())
+        for folder, _, _ in os.walk(self._any("pids", "freezer", "unified", *self.folders)):
+            found.update(int(pid) for pid in read_file(os.path.join(folder, "cgroup.procs")).split())
         return sorted(found)
 
     def kill_all(self, number: int = signal.SIGKILL) -> None:
@@ -202,14 +190,23 @@ class Cgroup:
         if number != signal.SIGKILL:
             self._signal(number)
             return
-        killer = os.path.join(self.folders.get("unified", ""), "cgroup.kill")
-        if "unified" in self.folders and os.path.exists(killer):
-            _write(killer, "1")
+        if self._kill_at_once():
             self.thaw()
             return
         self._try_freeze()
         self._signal(number)
         self.thaw()
+
+    def _kill_at_once(self) -> bool:
+        """cgroup.kill (Linux 5.14) of version 2, or of a hybrid's cgroup2 leg."""
+        if "unified" not in self.folders:
+            return False
+        try:
+            write_file(os.path.join(self.folders["unified"], "cgroup.kill"), "1")
+        except FileNotFoundError:
+            # A group that is gone has nothing left to kill; an older kernel has no such file.
+            return False
+        return True
 
     def _signal(self, number: int) -> None:
         for pid in self.pids():
@@ -221,33 +218,48 @@ class Cgroup:
     def _try_freeze(self) -> None:
         try:
             self.freeze()
-        except (OSError, TimeoutError, KeyError):
+        except (OSError, Unsupported, Unavailable):
             # Without a freezer a process may fork past the loop once; pid 1's end takes its pid namespace with it.
             return
 
     def freeze(self) -> None:
-        """Stop every process, and return when all are. TimeoutError when one does not, KeyError without a freezer."""
-        if self.version == 1:
-            self._freeze_v1()
-            return
+        """Stop every process, and return when all are.
+
+        Raises Unavailable when one does not stop within :data:`_FREEZE_SECONDS` (it waits for a device or a network
+        file system; then everything goes on), Unsupported without a freezer.
+        """
+        try:
+            if self.version == 1:
+                self._freeze_v1()
+            else:
+                self._freeze_v2()
+        except TimeoutError as error:
+            self.thaw()
+            text = f"not all processes stopped within {_FREEZE_SECONDS:.0f} s"
+            raise Unavailable(text, hint="one of them waits in the kernel, for a device or a network file") from error
+
+    def _freeze_v2(self) -> None:
         folder = self.folders["unified"]
         fd = os.open(os.path.join(folder, "cgroup.events"), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _write(os.path.join(folder, "cgroup.freeze"), "1")
-            self._wait_event(fd, "frozen 1", _FREEZE_SECONDS)
+            write_file(os.path.join(folder, "cgroup.freeze"), "1")
+            wait_event(fd, "frozen 1", _FREEZE_SECONDS)
         finally:
             os.close(fd)
 
     def _freeze_v1(self) -> None:
+        if "freezer" not in self.folders:
+            raise Unsupported("containers cannot be paused: this machine has no freezer controller")
         file = os.path.join(self.folders["freezer"], "freezer.state")
         deadline = time.monotonic() + _FREEZE_SECONDS
         # FREEZING stays when a task forked meanwhile; writing again takes it along (freezer-subsystem.txt).
         while True:
-            _write(file, "FROZEN")
-            if _read(file).strip() == "FROZEN":
+            write_file(file, "FROZEN")
+            if read_file(file).strip() == "FROZEN":
                 return
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{file} stays {_read(file).strip()}")
+                raise TimeoutError(f"{file} stays {read_file(file).strip()}")
+            pause()
 
     def thaw(self) -> None:
         """Let everything go on; nothing happens to a group that is not frozen."""
@@ -255,31 +267,21 @@ class Cgroup:
         folder = self.folders.get("freezer" if self.version == 1 else "unified", "")
         path = os.path.join(folder, file)
         if folder and os.path.exists(path):
-            _write(path, value)
+            write_file(path, value)
 
     def is_frozen(self) -> bool:
         """Whether every process is stopped."""
         if self.version == 1:
-            return _read(os.path.join(self.folders.get("freezer", ""), "freezer.state")).strip() == "FROZEN"
-        return "frozen 1" in _read(os.path.join(self.folders["unified"], "cgroup.events"))
-
-    @staticmethod
-    def _wait_event(fd: int, wanted: str, seconds: float) -> None:
-        poll = select.poll()
-        poll.register(fd, select.POLLPRI)
-        deadline = time.monotonic() + seconds
-        while wanted not in os.pread(fd, 4096, 0).decode():
-            left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                raise TimeoutError(f"the group did not become '{wanted}' within {seconds:.0f} s")
+            return read_file(os.path.join(self.folders.get("freezer", ""), "freezer.state")).strip() == "FROZEN"
+        return "frozen 1" in read_file(os.path.join(self.folders["unified"], "cgroup.events"))
 
     # --- memory ------------------------------------------------------------------------------------
 
     def oom_kills(self) -> int:
         """How many processes the kernel killed for memory. (memory.failcnt reads 0 after a kill.)"""
         if self.version == 1:
-            return _value(_read(os.path.join(self.folders.get("memory", ""), "memory.oom_control")), "oom_kill")
-        return _value(_read(os.path.join(self.folders["unified"], "memory.events")), "oom_kill")
+            return value_of(read_file(os.path.join(self.folders.get("memory", ""), "memory.oom_control")), "oom_kill")
+        return value_of(read_file(os.path.join(self.folders["unified"], "memory.events")), "oom_kill")
 
     def oom_watch(self) -> int:
         """A file descriptor that becomes readable at an out-of-memory kill; the caller closes it, -1 without one."""
@@ -288,7 +290,8 @@ class Cgroup:
                 return cgroups_v1.oom_eventfd(self.folders["memory"])
             watch = Inotify()
             watch.add(os.path.join(self.folders["unified"], "memory.events"), IN_MODIFY)
-            return watch.fd
+            fd: int = watch.fd
+            return fd
         except (OSError, KeyError):
             return -1
 
@@ -301,33 +304,37 @@ class Cgroup:
         folder = self.folders["unified"]
 
         def number(name: str) -> int:
-            text = _read(os.path.join(folder, name)).strip()
+            text = read_file(os.path.join(folder, name)).strip()
             return int(text) if text.isdecimal() else 0
 
-        cpu = _read(os.path.join(folder, "cpu.stat"))
-        stat = _read(os.path.join(folder, "memory.stat"))
+        cpu = read_file(os.path.join(folder, "cpu.stat"))
+        stat = read_file(os.path.join(folder, "memory.stat"))
         return Usage(
             number("memory.current"),
             number("memory.max"),
-            _value(stat, "inactive_file"),
-            _value(cpu, "usage_usec") * 1000,
-            _value(cpu, "user_usec") * 1000,
-            _value(cpu, "system_usec") * 1000,
+            value_of(stat, "inactive_file"),
+            value_of(cpu, "usage_usec") * 1000,
+            value_of(cpu, "user_usec") * 1000,
+            value_of(cpu, "system_usec") * 1000,
             number("pids.current"),
             number("pids.max"),
+            number("memory.peak"),
         )
 
     # --- limits ------------------------------------------------------------------------------------
 
     def apply(self, resources: oci.Resources) -> list[str]:
-        """Write all limits. Returns what was adjusted or left out; raises a typed error for a limit that is refused."""
+        """Write all limits, of a new group or of one in use. Returns what was left out.
+
+        Raises InvalidArgument for limits that contradict each other, KernelError for one that the kernel refuses.
+        """
         warnings = []
         writes = plan(resources)
         if self.version == 1:
             cgroups_v1.inherit_cpuset(self.folders)
-            writes = cgroups_v1.translate(writes)
-        for write in writes:
-            problem = self._apply_one(write)
+            writes = cgroups_v1.translate(writes, self.usage().memory_limit if resources.get("memory") else 0)
+        for each in writes:
+            problem = self._apply_one(each)
             if problem:
                 warnings.append(problem)
         rules = resources.get("devices")
@@ -342,14 +349,25 @@ class Cgroup:
             return f"{write.flag} has no effect: the {controller} controller is not available"
         path = os.path.join(folder, write.file)
         try:
-            _write(path, write.value)
+            write_file(path, write.value)
         except FileNotFoundError:
-            return f"{write.flag} has no effect: this kernel has no {write.file}"
+            return self._without(write, controller, folder)
         except OSError as error:
             if write.optional:
                 return f"{write.flag} has no effect: {path}: {os.strerror(error.errno or 0)}"
             raise _refused(write, path, error) from error
         return ""
+
+    def _without(self, write: Write, controller: str, folder: str) -> str:
+        """A file that is not there: another may do the same; else the warning that says why."""
+        instead = os.path.join(folder, _INSTEAD.get(write.file, "-"))
+        if os.path.exists(instead):
+            write_file(instead, write.given or write.value)
+            return ""
+        offered = read_file(os.path.join(folder, "cgroup.controllers")).split() if self.version == 2 else [controller]
+        if controller not in offered:
+            return f"{write.flag} has no effect: the {controller} controller is not switched on for {folder}"
+        return f"{write.flag} has no effect: this kernel has no {write.file}"
 
     def _apply_devices(self, rules: list[oci.DeviceRule]) -> list[str]:
         try:
@@ -368,16 +386,16 @@ class Cgroup:
 
     # --- the end -----------------------------------------------------------------------------------
 
-    def remove(self) -> None:
+    def remove(self) -> list[str]:
         """Remove the group and what the container made below it. Its processes have ended, or are about to.
 
-        A group that stays busy for :data:`_REMOVE_SECONDS` is left; the next sweep finds it.
+        Returns the folders that stayed: those where a process is still alive after :data:`_REMOVE_SECONDS`.
         """
         if self._clone_fd is not None:
             os.close(self._clone_fd)
             self._clone_fd = None
-        for folder in self.folders.values():
-            _remove_tree(folder)
+        deadline = time.monotonic() + _REMOVE_SECONDS
+        return [folder for folder in self._distinct() if not remove_tree(folder, deadline)]
 
     def _any(self, *names: str) -> str:
         return next((self.folders[name] for name in names if name in self.folders), "")
@@ -398,7 +416,7 @@ def create(placement: Placement, container_id: str, resources: oci.Resources) ->
     folders = folders_of(placement, container_id, cpuset=bool(cpu.get("cpus") or cpu.get("mems")))
     group = Cgroup(placement.version, folders)
     try:
-        for folder in folders.values():
+        for folder in dict.fromkeys(folders.values()):
             _make(folder)
         return group, group.apply(resources)
     except BaseException:
@@ -415,8 +433,11 @@ def reopen(placement: Placement, container_id: str) -> Cgroup:
 def _make(folder: str) -> None:
     try:
         os.mkdir(folder, 0o755)
-    except FileExistsError:
-        return
+    except FileExistsError as error:
+        # Left by an earlier run that was killed: its counters (OOM kills) must not become this one's.
+        if not remove_tree(folder, time.monotonic() + _REMOVE_SECONDS):
+            raise Conflict(f"processes of an earlier run are still in the cgroup {folder}") from error
+        _make(folder)
     except FileNotFoundError:
         # Somebody removed the engine's own folder while nothing ran in it.
         os.makedirs(folder, 0o755, exist_ok=True)
@@ -428,53 +449,10 @@ def _make(folder: str) -> None:
         raise KernelError("mkdir", folder, error.errno or 0) from error
 
 
-def _remove_tree(folder: str) -> None:
-    for parent, _, _ in os.walk(folder, topdown=False):
-        deadline = time.monotonic() + _REMOVE_SECONDS
-        while True:
-            try:
-                os.rmdir(parent)
-            except FileNotFoundError:
-                break
-            except OSError as error:
-                if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                    break
-                # A dying task leaves its group a moment after its parent saw its end; the kernel tells nobody on v1.
-                select.select([], [], [], 0.001)
-                continue
-            break
-
-
 def _refused(write: Write, path: str, error: OSError) -> KernelError:
     hint = f"the kernel refused {write.value!r} for {write.flag}"
     if error.errno == errno.EBUSY:
         hint = f"{write.flag} is below what the container uses already"
+    elif error.errno == errno.EINVAL and write.file == "memory.limit_in_bytes":
+        hint = f"{write.value} is above the limit of memory and swap together: give --memory-swap as well"
     return KernelError("write", path, error.errno or 0, hint=hint)
-
-
-def _write(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(fd)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return (file.read() or b"").decode()
-    except OSError:
-        return ""
-
-
-def _value(text: str, key: str) -> int:
-    """The number behind ``key`` in a flat-keyed file."""
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name == key and value.isdecimal():
-            return int(value)
-    return 0

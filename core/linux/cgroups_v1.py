@@ -7,74 +7,62 @@ pids.rst) and Documentation/scheduler/sched-bwc.rst.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from core import oci
+from core.linux.cgroup_limits import Write
 
 #: Version 1 controllers that are used; named hierarchies (systemd) and the rest are left alone.
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
 V2_NAMES = {"blkio": "io"}
 
 
-class Write(NamedTuple):
-    """``value`` goes into ``file``. ``flag`` is what a person calls it; ``optional``: a refusal is only a warning."""
+def translate(writes: list[Write], current_limit: int = 0) -> list[Write]:
+    """Version 2 writes as version 1 writes, in an order that the kernel takes.
 
-    file: str
-    value: str
-    flag: str
-    optional: bool = False
-
-
-def weight_from_shares(shares: int) -> int:
-    """cpu.shares 2…262144 → cpu.weight 1…10000, linear as runc does it."""
-    return 1 + ((min(max(shares, 2), 262_144) - 2) * 9999) // 262_142
-
-
-def shares_from_weight(weight: int) -> int:
-    """The way back, rounded up so that it is the inverse of :func:`weight_from_shares` at both ends."""
-    return 2 + -(-(weight - 1) * 262_142 // 9999)
-
-
-def io_weight(weight: int) -> int:
-    """blkio.weight 10…1000 → io.weight 1…10000."""
-    return 1 + (weight - 10) * 9999 // 990
-
-
-def blkio_weight(weight: int) -> int:
-    """io.weight 1…10000 → blkio.weight 10…1000."""
-    return 10 + -(-(weight - 1) * 990 // 9999)
-
-
-def translate(writes: list[Write]) -> list[Write]:
-    """Version 2 writes as version 1 writes, in an order that the kernel takes."""
+    ``current_limit``: the group's memory limit in bytes now, 0 for none. The kernel demands at every moment that memory
+    and swap together are not below memory alone: their limit is lifted before it and lowered after it.
+    """
     memory = next((w.value for w in writes if w.file == "memory.max"), "")
-    found: list[Write] = []
-    for write in writes:
-        found += _translate_one(write, memory)
+    found = [write for each in writes for write in _translate_one(each, memory)]
+    files = [write.file for write in found]
+    if "memory.limit_in_bytes" in files and "memory.memsw.limit_in_bytes" in files:
+        one, both = files.index("memory.limit_in_bytes"), files.index("memory.memsw.limit_in_bytes")
+        total = int(found[both].value)
+        if current_limit and (total < 0 or total > current_limit):
+            found[one], found[both] = found[both], found[one]
     return found
 
 
 def _translate_one(write: Write, memory: str) -> list[Write]:
-    file, value, flag, optional = write
+    file, value, flag, optional, given = write
     if file == "memory.max":
         return [Write("memory.limit_in_bytes", "-1" if value == "max" else value, flag, optional)]
     if file == "memory.swap.max":
-        # memsw counts both; it must not be below the memory limit, so it comes behind it.
         total = "-1" if value == "max" else str(int(value) + (int(memory) if memory.isdecimal() else 0))
         return [Write("memory.memsw.limit_in_bytes", total, flag, optional)]
     if file == "memory.low":
         return [Write("memory.soft_limit_in_bytes", value, flag, optional)]
     if file == "cpu.weight":
-        return [Write("cpu.shares", str(shares_from_weight(int(value))), flag, optional)]
+        return [Write("cpu.shares", given or str(shares_from_weight(int(value))), flag, optional)]
     if file == "cpu.max":
-        quota, period = value.split()
+        quota, _, period = value.partition(" ")
         return [
-            Write("cpu.cfs_period_us", period, flag, optional),
+            Write("cpu.cfs_period_us", period or "100000", flag, optional),
             Write("cpu.cfs_quota_us", "-1" if quota == "max" else quota, flag, optional),
         ]
     if file == "io.weight":
-        return [Write("blkio.weight", str(blkio_weight(int(value))), flag, optional)]
+        return [Write("blkio.weight", given or str(blkio_weight(int(value))), flag, optional)]
     return [write]
+
+
+def shares_from_weight(weight: int) -> int:
+    """cpu.weight → cpu.shares in proportion (100 is 1024), for a weight that was given as such (``unified``)."""
+    return min(max(weight * 1024 // 100, 2), 262_144)
+
+
+def blkio_weight(weight: int) -> int:
+    """io.weight 1…10000 → blkio.weight 10…1000."""
+    return 10 + -(-(weight - 1) * 990 // 9999)
 
 
 def inherit_cpuset(folders: dict[str, str]) -> None:
@@ -145,7 +133,7 @@ _UNLIMITED = 1 << 60
 _TICK_NS = 10_000_000
 
 
-def usage(folders: dict[str, str]) -> tuple[int, int, int, int, int, int, int, int]:
+def usage(folders: dict[str, str]) -> tuple[int, int, int, int, int, int, int, int, int]:
     """The fields of :class:`core.linux.cgroups.Usage`."""
 
     def text(controller: str, name: str) -> str:
@@ -174,4 +162,5 @@ def usage(folders: dict[str, str]) -> tuple[int, int, int, int, int, int, int, i
         int(ticks.get("system", 0)) * _TICK_NS,
         number("pids", "pids.current"),
         number("pids", "pids.max"),
+        number("memory", "memory.max_usage_in_bytes"),
     )

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from core import oci
-from core.errors import KernelError
-from core.linux import cgroups, cgroups_v1, placement, syscalls
-from core.linux.cgroups import Cgroup, Placement, plan
+from core.errors import Conflict, InvalidArgument, KernelError
+from core.linux import cgroup_files, cgroups, cgroups_v1, placement, syscalls
+from core.linux.cgroup_limits import plan, swap_alone, weight_from_shares
+from core.linux.cgroups import Cgroup, Placement
 from tests.support import wait_until
 
 # --- pure ------------------------------------------------------------------------------------------
@@ -43,11 +44,23 @@ from tests.support import wait_until
             {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "150000"},
         ),
         ({"cpu": {"quota": -1}}, {"cpu.max": "max 100000"}, {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "-1"}),
-        ({"cpu": {"shares": 1024}}, {"cpu.weight": "39"}, {"cpu.shares": "999"}),
+        ({"cpu": {"shares": 1024}}, {"cpu.weight": "100"}, {"cpu.shares": "1024"}),
         ({"cpu": {"cpus": "0-1"}}, {"cpuset.cpus": "0-1"}, {"cpuset.cpus": "0-1"}),
         ({"pids": {"limit": 10}}, {"pids.max": "10"}, {"pids.max": "10"}),
         ({"pids": {"limit": -1}}, {"pids.max": "max"}, {"pids.max": "max"}),
         ({"blockIO": {"weight": 1000}}, {"io.weight": "10000"}, {"blkio.weight": "1000"}),
+        ({"blockIO": {"weight": 333}}, {"io.weight": "3263"}, {"blkio.weight": "333"}),
+        (
+            {"memory": {"limit": 64 << 20, "swap": 64 << 20}},
+            {"memory.max": str(64 << 20), "memory.swap.max": "0"},
+            {"memory.limit_in_bytes": str(64 << 20), "memory.memsw.limit_in_bytes": str(64 << 20)},
+        ),
+        (
+            {"memory": {"limit": -1}},
+            {"memory.max": "max", "memory.swap.max": "max"},
+            {"memory.limit_in_bytes": "-1", "memory.memsw.limit_in_bytes": "-1"},
+        ),
+        ({"unified": {"cpu.weight": "200"}}, {"cpu.weight": "200"}, {"cpu.shares": "2048"}),
     ],
 )
 def test_plans(resources: oci.Resources, v2: dict[str, str], v1: dict[str, str]) -> None:
@@ -56,10 +69,51 @@ def test_plans(resources: oci.Resources, v2: dict[str, str], v1: dict[str, str])
     assert {write.file: write.value for write in cgroups_v1.translate(writes)} == v1
 
 
-@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (262_144, 10_000), (1, 1), (10**9, 10_000)])
-def test_shares_and_weights_meet_at_the_ends(shares: int, weight: int) -> None:
-    assert cgroups_v1.weight_from_shares(shares) == weight
-    assert cgroups_v1.weight_from_shares(cgroups_v1.shares_from_weight(weight)) == weight
+@pytest.mark.parametrize(
+    ("shares", "weight"), [(1, 1), (2, 1), (1024, 100), (22_000, 1204), (262_143, 10_000), (10**9, 10_000)]
+)
+def test_shares_as_weight(shares: int, weight: int) -> None:
+    assert weight_from_shares(shares) == weight
+
+
+@pytest.mark.parametrize(
+    ("memory", "both", "swap"), [(100, 0, 0), (100, -1, -1), (100, 100, 0), (100, 150, 50), (-1, 0, -1), (0, 0, 0)]
+)
+def test_swap_alone(memory: int, both: int, swap: int) -> None:
+    assert swap_alone(memory, both) == swap
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"memory": {"limit": 100, "swap": 99}},
+        {"memory": {"swap": 100}},
+        {"memory": {"limit": -1, "swap": 100}},
+        {"unified": {"../other/memory.max": "1"}},
+        {"unified": {"..": "1"}},
+    ],
+)
+def test_contradictions_are_refused(resources: oci.Resources) -> None:
+    with pytest.raises(InvalidArgument):
+        plan(resources)
+
+
+def test_both_limits_are_raised_and_lowered_in_the_order_that_the_kernel_takes() -> None:
+    def order(memory: int, swap: int, now: int) -> list[str]:
+        writes = cgroups_v1.translate(plan({"memory": {"limit": memory, "swap": swap}}), now)
+        return [write.file.split(".")[1] for write in writes]
+
+    assert order(100, 200, 0) == ["limit_in_bytes", "memsw"]
+    assert order(300, 600, 100) == ["memsw", "limit_in_bytes"]
+    assert order(10, 20, 100) == ["limit_in_bytes", "memsw"]
+    assert order(10, -1, 100) == ["memsw", "limit_in_bytes"]
+
+
+def test_what_version_1_alone_knows_keeps_its_name() -> None:
+    writes = plan({"memory": {"swappiness": 0, "disableOOMKiller": True}})
+    assert writes == cgroups_v1.translate(writes)
+    assert [(write.file, write.value) for write in writes] == [("memory.swappiness", "0"), ("memory.oom_control", "1")]
+    assert all(write.optional for write in writes)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +153,13 @@ def test_detection_of_a_hybrid() -> None:
 def test_detection_of_version_2() -> None:
     found = cgroups.detect("31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
     assert (found.version, found.mounts, found.unified) == (2, {}, "/sys/fs/cgroup")
+
+
+def test_controllers_mounted_together_are_one_folder() -> None:
+    entered: list[str] = []
+    group = Cgroup(1, {"cpu": "/c/x", "cpuacct": "/c/x", "memory": "/m/x", "unified": "/u/x"})
+    entered += group._distinct(unified=False)
+    assert entered == ["/c/x", "/m/x"]
 
 
 def test_detection_of_nothing() -> None:
@@ -152,6 +213,11 @@ def run_in(group: Cgroup, body: Callable[[], int]) -> int:
             os._exit(code)
     os.close(pidfd)
     return pid
+
+
+def stay() -> int:
+    signal.pause()
+    return 0
 
 
 def code_of(pid: int) -> int:
@@ -282,6 +348,101 @@ def test_kill_all_gets_a_fork_bomb(make: Make) -> None:
 
 
 @root
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killing_without_the_kernel_s_own_file(make: Make, number: int) -> None:
+    """Kernels before 5.14 have no cgroup.kill: the group is frozen and each process gets the signal."""
+    group = make(pids={"limit": 60})
+
+    def bomb() -> int:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        while True:
+            try:
+                os.fork()
+            except BlockingIOError:
+                continue
+
+    pid = run_in(group, bomb)
+    wait_until(lambda: len(group.pids()) > 30, 10, "it grows")
+    names = [name for name in group.folders if name != "unified" or group.version == 2]
+    old = Cgroup(group.version, {name: group.folders[name] for name in names})
+    if number == signal.SIGKILL:
+        old.freeze()
+    old.kill_all(number)
+    if number == signal.SIGKILL:
+        wait_until(lambda: group.pids() == [], 10, "all are gone")
+    assert code_of(pid) == -number
+
+
+@root
+def test_limits_of_a_group_in_use_change(make: Make) -> None:
+    group = make(memory={"limit": 32 << 20, "swap": 32 << 20}, pids={"limit": 10})
+    pid = run_in(group, stay)
+    wait_until(lambda: group.usage().pids == 1, 5, "it is in")
+    for limit in (256 << 20, 16 << 20, 64 << 20):
+        assert group.apply({"memory": {"limit": limit, "swap": 2 * limit}}) == []
+        assert group.usage().memory_limit == limit
+    assert group.apply({"pids": {"limit": 7}}) == []
+    found = group.usage()
+    assert (found.pids, found.pids_limit) == (1, 7)
+    assert 0 < found.memory <= found.memory_peak
+    group.kill_all()
+    assert code_of(pid) == -signal.SIGKILL
+
+
+@root
+def test_a_group_left_behind_starts_afresh(make: Make, place: Placement) -> None:
+    first = make(memory={"limit": 16 << 20, "swap": 16 << 20})
+    assert code_of(run_in(first, lambda: len(bytes(bytearray(b"x") * (100 << 20))) & 0)) == -signal.SIGKILL
+    assert first.oom_kills() == 1
+    again, warnings = cgroups.create(place, "box0", {})
+    assert (again.oom_kills(), warnings) == (0, [])
+
+
+@root
+def test_an_occupied_group_is_not_taken(make: Make, place: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = make()
+    pid = run_in(group, stay)
+    wait_until(lambda: group.pids() == [pid], 5, "it is in")
+    monkeypatch.setattr(cgroups, "_REMOVE_SECONDS", 0.05)
+    with pytest.raises(Conflict, match="box0"):
+        cgroups.create(place, "box0", {})
+    assert group.pids() == [pid]
+    group.kill_all()
+    assert code_of(pid) == -signal.SIGKILL
+
+
+@root
+def test_removal_waits_for_the_dying(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = make()
+    pid = run_in(group, stay)
+    wait_until(lambda: group.pids() == [pid], 5, "it is in")
+    waited = cgroup_files._wait_empty
+
+    def kill_then_wait(folder: str, seconds: float) -> None:
+        os.kill(pid, signal.SIGKILL)
+        waited(folder, seconds)
+
+    monkeypatch.setattr(cgroup_files, "_wait_empty", kill_then_wait)
+    assert group.remove() == []
+    assert code_of(pid) == -signal.SIGKILL
+
+
+@root
+def test_what_is_missing_is_told(place: Placement) -> None:
+    for what, cost in cgroups.lacks(place):
+        assert what
+        assert cost.endswith(("effect", "shown", "paused", "for"))
+
+
+@root
+def test_a_limit_that_cannot_be_is_a_warning(place: Placement) -> None:
+    group, warnings = cgroups.create(place, "odd", {"unified": {"nosuch.file": "1"}})
+    assert group.remove() == []
+    assert len(warnings) == 1
+    assert "nosuch.file has no effect" in warnings[0]
+
+
+@root
 def test_groups_that_the_container_made_are_removed_too(make: Make) -> None:
     group = make()
     for folder in group.folders.values():
@@ -300,7 +461,7 @@ def test_a_refused_limit_names_file_and_flag(place: Placement) -> None:
 @root
 def test_a_group_is_found_again(make: Make, place: Placement) -> None:
     group = make()
-    pid = run_in(group, lambda: signal.pause() or 0)
+    pid = run_in(group, stay)
     again = cgroups.reopen(place, "box0")
     wait_until(lambda: again.pids() == [pid], 5, "it is in")
     assert again.folders == group.folders
