@@ -126,6 +126,22 @@ def test_target_exchanged_for_a_link_while_it_is_mounted(make_sandbox: Make, sho
         os.waitpid(swapper, 0)
 
 
+@pytest.mark.parametrize(("target", "step"), [
+    ("/proc/sys/kernel/core_pattern", "mounts"), ("/proc/self/attr/exec", "mounts"), ("/dev/null", "devices"),
+    ("/", "mounts"),
+])  # fmt: skip
+def test_generated_files_cannot_be_led_onto_the_kernels(
+    own_lower: Path, make_sandbox: Make, target: str, step: str
+) -> None:
+    """/etc/hosts is mounted into every container: as a link it would cover a file that the start relies on."""
+    (own_lower / "etc/hosts").symlink_to(target)
+    sandbox = make_sandbox(own_lower)
+    source = sandbox.folder / "hosts"
+    source.write_text("127.0.0.1 localhost\n")
+    sandbox.spec["mounts"].append(bind(source, "/etc/hosts"))
+    refused(sandbox.run("true"), step)
+
+
 def libc_rename(a: bytes, b: bytes) -> None:
     """Exchange the two names for ever (renameat2(2), RENAME_EXCHANGE)."""
     libc = ctypes.CDLL(None)
