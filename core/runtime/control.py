@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 
 from core.runtime import protocol
-from core.runtime.poller import READ, WRITE, Poller
+from core.runtime.poller import GONE, READ, WRITE, Poller
 
 SOCKET_NAME = "monitor.sock"
 MAX_CONNECTIONS = 8
@@ -21,7 +21,11 @@ Dispatch = Callable[["Connection", protocol.Message, list[int]], None]
 
 
 class Connection:
-    """One daemon. ``dispatch`` gets each message with its fds, ``ended`` is called once at the end."""
+    """One daemon. ``dispatch`` gets each message with its fds.
+
+    ``ended`` is called when the daemon says nothing more, and when the connection is ``closed``. A daemon that only
+    closes its own direction waits to see the monitor leave: the connection stays open until then.
+    """
 
     def __init__(
         self, poller: Poller, sock: socket.socket, dispatch: Dispatch, ended: Callable[[Connection], None]
@@ -31,6 +35,7 @@ class Connection:
         self._dispatch = dispatch
         self._ended = ended
         self._waiting: list[bytes] = []
+        self._silent = False
         self.closed = False
         sock.setblocking(False)
         poller.watch(sock.fileno(), READ, self._event)
@@ -55,13 +60,21 @@ class Connection:
         if len(self._waiting) > _MAX_WAITING:
             self.close()
             return
-        self._poller.watch(self._socket.fileno(), READ | (WRITE if self._waiting else 0), self._event)
+        self._watch()
+
+    def _watch(self) -> None:
+        events = (0 if self._silent else READ) | (WRITE if self._waiting else 0)
+        self._poller.watch(self._socket.fileno(), events, self._event)
 
     def _event(self, events: int) -> None:
         if events & WRITE:
             self._flush()
         for _ in range(_MAX_PER_EVENT):
             if self.closed:
+                return
+            if self._silent:
+                if events & GONE:
+                    self.close()
                 return
             try:
                 received = protocol.receive(self._socket)
@@ -70,12 +83,15 @@ class Connection:
             except (protocol.ProtocolError, OSError):
                 received = None
             if received is None:
-                self.close()
+                self._silent = True
+                self._ended(self)
+                if not self.closed:
+                    self._watch()
                 return
             self._dispatch(self, *received)
 
     def close(self) -> None:
-        """End the connection; ``ended`` is told."""
+        """End the connection."""
         if self.closed:
             return
         self.closed = True

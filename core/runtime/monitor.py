@@ -145,7 +145,7 @@ class Monitor(Listener, Owner):
             connection.send(self._exited)
 
     def _connection_ended(self, connection: Connection) -> None:
-        if connection in self._connections:
+        if connection.closed and connection in self._connections:
             self._connections.remove(connection)
         if connection is self._lease and self._phase == "created":
             self._phase = "failed"

@@ -33,7 +33,7 @@ async def bench(stock: Stock) -> AsyncIterator[Bench]:
     shutil.rmtree(folder)
     for parent in bench.placement.parents.values():
         for path in (f"{parent}/monitors", parent):
-            if os.path.isdir(path) and not any(entry.is_dir() for entry in os.scandir(path)):
+            if os.path.isdir(path) and not any(os.path.isdir(f"{path}/{name}") for name in os.listdir(path)):
                 os.rmdir(path)
     assert not crashes, crashes
     assert not left
