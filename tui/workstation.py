@@ -17,7 +17,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from textual.widgets import Input
 
 import themes
-from tui.actions import ACTIONS, Action, bindings, by_name
+from tui.actions import ACTIONS, Action, bindings, by_name, key_text, keys_of
 from tui.app import default_theme
 from tui.client import Client, ConnectionLost, EngineError
 from tui.config import Config
@@ -440,6 +440,11 @@ class Workstation(App[int]):
         if isinstance(self._driver, TerminalDriver):
             self._driver.forget()
         self.screen.refresh(layout=True)
+
+    def action_help_quit(self) -> None:
+        """ctrl+c, out of habit: say how to leave."""
+        key = key_text(keys_of(by_name("quit"), self.config.keys))
+        self.notify(f"{key} leaves the workstation; the engine and all containers stay up", markup=False, timeout=4)
 
     def do_quit_workstation(self) -> None:
         """Leave what is open, then the workstation; nothing else ends."""

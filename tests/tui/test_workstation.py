@@ -440,3 +440,45 @@ async def test_quit_leaves_everything_running(workstation: Make, fake: FakeEngin
         await pilot.press("q")
     assert app.return_value == 0
     assert fake.changes() == []
+
+
+async def test_ctrl_c_says_how_to_leave(workstation: Make, fake: FakeEngine) -> None:
+    app = workstation()
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await ready(app, fake)
+        await pilot.press("ctrl+c")
+        assert any("q leaves the workstation" in note.message for note in app._notifications)
+
+
+async def test_five_hundred_containers(workstation: Make, fake: FakeEngine) -> None:
+    fake.items = [container(number, f"c{number:03}", "exited", "Exited (0) now") for number in range(500)]
+    app = workstation()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(app, fake)
+        await pilot.press("G")
+        assert "c499" in screen_text(app)
+        assert "c000" not in screen_text(app)
+        await pilot.press("pageup", "g")
+        assert "c000" in screen_text(app)
+
+
+def test_the_internals_of_textual_that_the_driver_uses_are_there() -> None:
+    """A new Textual must fail here, not on a person's screen."""
+    from textual._compositor import ChopsUpdate, LayoutUpdate
+    from textual._xterm_parser import XTermParser
+    from textual.app import App
+    from textual.drivers.linux_driver import LinuxDriver
+
+    chops = ChopsUpdate([{0: None}], [(0, 0, 1)], [[1]])
+    assert (chops.chops, chops.spans, chops.chop_ends) == ([{0: None}], [(0, 0, 1)], [[1]])
+    assert {"strips", "region"} <= set(LayoutUpdate.__init__.__annotations__)
+    assert {"feed", "tick"} <= set(dir(XTermParser))
+    assert {"_display", "_handle_exception", "post_display_hook"} <= set(dir(App))
+    names = {
+        "run_input_thread",
+        "disable_input",
+        "suspend_application_mode",
+        "_enable_mouse_support",
+        "process_message",
+    }
+    assert names <= set(dir(LinuxDriver))

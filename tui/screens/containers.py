@@ -33,6 +33,8 @@ class ContainersScreen(Screen[None]):
         self._on_selected = on_selected
         self.painter, self.table, self.keymap = painter, table, keymap
         self.log_pane = LogPane(painter, id="log")
+        # Held, not queried: news of the engine may come while the screen is being taken down.
+        self._bars = {name: Bar(painter, id=name) for name in ("title", "banner", "rule", "keys")}
         self.filter_input = Input(id="filter", placeholder="filter: text, ~regex, !not, label:key=value")
         self.filter_input.cursor_blink = False
         self.filter_input.display = False
@@ -46,17 +48,17 @@ class ContainersScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        for bar in ("title", "banner"):
-            yield Bar(self.painter, id=bar)
+        yield self.bar("title")
+        yield self.bar("banner")
         yield self.table
         yield self.filter_input
-        yield Bar(self.painter, id="rule")
+        yield self.bar("rule")
         yield self.log_pane
-        yield Bar(self.painter, id="keys")
+        yield self.bar("keys")
 
     def bar(self, name: str) -> Bar:
         """One of the one-line bars."""
-        return self.query_one(f"#{name}", Bar)
+        return self._bars[name]
 
     def on_mount(self) -> None:
         """The table has the keys."""

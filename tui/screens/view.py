@@ -197,18 +197,19 @@ class ViewScreen(Screen[None]):
 
     def __init__(self, painter: Painter, title: str, entries: list[Entry], keymap: dict[str, str]) -> None:
         super().__init__()
-        self._painter, self._heading, self._keymap = painter, title, keymap
+        self._heading, self._keymap = title, keymap
         self.lines = Lines(painter, entries, id="view")
+        self._title_bar, self._key_bar = Bar(painter, id="title"), Bar(painter, id="keys")
+        self.find = Input(id="find", placeholder="find")
+        self.find.cursor_blink = False
+        self.find.display = False
 
     def compose(self) -> ComposeResult:
         """Title, lines, search, keys."""
-        yield Bar(self._painter, id="title")
+        yield self._title_bar
         yield self.lines
-        find = Input(id="find", placeholder="find")
-        find.cursor_blink = False
-        find.display = False
-        yield find
-        yield Bar(self._painter, id="keys")
+        yield self.find
+        yield self._key_bar
 
     def on_mount(self) -> None:
         """Keys go to the lines."""
@@ -222,13 +223,13 @@ class ViewScreen(Screen[None]):
     def _label(self, note: str = "") -> None:
         width = self.app.size.width
         text = f" {self._heading}" + (f"  {note}" if note else "")
-        self.query_one("#title", Bar).show([(text[:width].ljust(width), "bar_text@bar+")])
+        self._title_bar.show([(text[:width].ljust(width), "bar_text@bar+")])
         keys = [pair for pair in footer("view", self._keymap) if pair[1] != "quit"]
-        self.query_one("#keys", Bar).show(key_line(width, "view", self._keymap, [*keys, ("esc", "back")]))
+        self._key_bar.show(key_line(width, "view", self._keymap, [*keys, ("esc", "back")]))
 
     def search(self) -> None:
         """Open the search line."""
-        find = self.query_one("#find", Input)
+        find = self.find
         find.display = True
         find.value = ""
         self.set_focus(find)
@@ -240,7 +241,7 @@ class ViewScreen(Screen[None]):
 
     def on_input_submitted(self) -> None:
         """Back to the lines; n and N go on from here."""
-        self.query_one("#find", Input).display = False
+        self.find.display = False
         self.set_focus(self.lines)
 
     def search_step(self, step: int) -> None:
@@ -250,7 +251,7 @@ class ViewScreen(Screen[None]):
 
     def back(self) -> None:
         """Close the search line, forget the matches, or leave: one step at a time."""
-        find = self.query_one("#find", Input)
+        find = self.find
         if find.display or self.lines.needle:
             find.display = False
             self.lines.needle = ""

@@ -48,6 +48,7 @@ class ContainerTable(ScrollView, can_focus=True):
         self.sort, self.reverse = "state", False
         self.empty = EMPTY
         self._lines: dict[int, Line] = {}
+        self._layout: list[tuple[str, int]] = []
 
     @property
     def selected(self) -> Row | None:
@@ -88,17 +89,18 @@ class ContainerTable(ScrollView, can_focus=True):
         return self.rows[top : top + max(0, self.size.height - 1)]
 
     def _measure(self) -> None:
+        self._layout = columns(self.size.width, self.rows)
         self.virtual_size = Size(self.size.width, len(self.rows) + 1)
 
     def _line(self, index: int, now: float) -> Line:
         row = self.rows[index]
-        return row_line(row, self.usage.get(row.id), columns(self.size.width, self.rows), now)
+        return row_line(row, self.usage.get(row.id), self._layout, now)
 
     def render_line(self, y: int) -> Strip:
         """Textual's line API: line 0 is the heading and does not scroll."""
         width = self.size.width
         if y == 0:
-            return self.painter.strip(heading(columns(width, self.rows), self.sort, self.reverse), width)
+            return self.painter.strip(heading(self._layout, self.sort, self.reverse), width)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self.rows):
             self._lines.pop(y, None)
