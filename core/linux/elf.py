@@ -58,11 +58,6 @@ def parse(head: bytes) -> Program:
     return Program("elf", machine=name)
 
 
-def machine(path: str | int) -> str:
-    """Docker's name of the architecture of an ELF file, "" for what is not ELF."""
-    return inspect(path).machine
-
-
 def host_machine() -> str:
     """Docker's name of this machine's architecture."""
     name = os.uname().machine
