@@ -3,20 +3,32 @@
 Without systemd: a folder ``/dockyard-<engine>`` in every hierarchy. With systemd as pid 1: a transient, delegated scope
 ``dockyard-<engine>.scope`` of its own, never below the daemon's service: a service with containers below it does
 not start again once stopped (219/CGROUP), and a daemon that was started from an SSH session would take its
-containers with it. In version 2 processes may only live in leaves: the zygote and the monitors are in ``monitors``.
+containers with it. The scope belongs to nobody but the processes in it: it ends when the last one has left, and the
+next daemon's zygote joins it while there are any. In version 2 processes may only live in leaves: the zygote and the
+monitors are in ``monitors``, each container has a folder beside it.
+
+systemd is asked by D-Bus (org.freedesktop.systemd1(5)): over the system bus, or, where no bus daemon runs, over the
+socket that systemctl uses (root only). Nothing here is in the zygote's closure.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
+from itertools import count
+from typing import Any, ClassVar
 
 from core.errors import Unavailable
 from core.linux import cgroups
+from core.linux.cgroup_files import read_file, remove_folder, write_file
 from core.linux.cgroups import Hierarchy, Placement
 
 _V2_CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
-_SCOPE_SECONDS = 10.0
+_SYSTEMD_SECONDS = 15.0
+#: A scope may end between the answer that it exists and the attempt to join it.
+_TRIES = 5
+_UNLIMITED = 2**64 - 1
 
 
 def has_systemd() -> bool:
@@ -46,116 +58,197 @@ def _parents(found: Hierarchy, name: str) -> dict[str, str]:
 
 
 def _make_parents(placement: Placement) -> None:
-    for folder in placement.parents.values():
+    for name, folder in placement.parents.items():
         os.makedirs(folder, 0o755, exist_ok=True)
+        if name == "memory" and read_file(os.path.join(folder, "memory.use_hierarchy")).strip() == "0":
+            # Before Linux 5.11 a group's limit does not hold for the groups below it, unless this is set first.
+            write_file(os.path.join(folder, "memory.use_hierarchy"), "1")
     if placement.version == 2:
-        os.makedirs(os.path.join(placement.parents["unified"], "monitors"), exist_ok=True)
+        os.makedirs(_monitors(placement), exist_ok=True)
         delegate(os.path.dirname(placement.parents["unified"]))
         delegate(placement.parents["unified"])
 
 
+def _monitors(placement: Placement) -> str:
+    return os.path.join(placement.parents["unified"], "monitors")
+
+
 def delegate(folder: str) -> None:
     """Switch on, for the children of ``folder``, every controller that it has itself."""
-    try:
-        with open(os.path.join(folder, "cgroup.controllers"), encoding="ascii") as file:
-            available = file.read().split()
-    except FileNotFoundError:
-        return
+    available = read_file(os.path.join(folder, "cgroup.controllers")).split()
     for controller in _V2_CONTROLLERS:
         if controller in available:
             try:
-                with open(os.path.join(folder, "cgroup.subtree_control"), "w", encoding="ascii") as file:
-                    file.write(f"+{controller}")
+                write_file(os.path.join(folder, "cgroup.subtree_control"), f"+{controller}")
             except OSError:
-                # A controller that version 1 holds, or whose processes are not in leaves; detect() tells the cost.
+                # A controller that version 1 holds, or whose processes are not in leaves (an engine in a container):
+                # each limit that is missed by it is a warning at the container's start.
                 continue
 
 
 def adopt_zygote(placement: Placement, pid: int) -> Placement:
-    """Put the zygote where it belongs, before it forks. Returns the placement with its folders known."""
+    """Put the zygote where it belongs, before it forks. Returns the placement with its folders known.
+
+    Raises Unavailable when systemd does not make the scope.
+    """
     if placement.scope:
-        return _into_scope(placement, pid)
+        return _into_scope(placement.scope, pid)
     if placement.version == 2:
-        with open(
-            os.path.join(placement.parents["unified"], "monitors", "cgroup.procs"), "w", encoding="ascii"
-        ) as file:
-            file.write(str(pid))
+        _make_parents(placement)
+        write_file(os.path.join(_monitors(placement), "cgroup.procs"), str(pid))
     return placement
 
 
-def _into_scope(placement: Placement, pid: int) -> Placement:
+def _into_scope(scope: str, pid: int) -> Placement:
     found = cgroups.detect()
-    folder = _scope_folder(found, placement.scope)
-    if not folder:
-        _start_scope(placement.scope, pid)
-        folder = _wait_for_scope(found, placement.scope)
-    relative = os.path.relpath(folder, _systemd_root(found))
-    placed = Placement(found.version, _parents(found, relative), placement.scope)
+    try:
+        with ExitStack() as stack:
+            manager = _Manager(stack)
+            placed = _join(manager, found, scope, pid)
+    except (OSError, TimeoutError) as error:
+        raise Unavailable(f"systemd did not make {scope}: {error}", hint="does systemctl status answer?") from error
     if found.version == 1:
-        for parent in placed.parents.values():
-            os.makedirs(parent, exist_ok=True)
+        _make_parents(placed)
     if found.unified:
-        monitors = os.path.join(placed.parents["unified"], "monitors")
-        os.makedirs(monitors, exist_ok=True)
-        with open(os.path.join(monitors, "cgroup.procs"), "w", encoding="ascii") as file:
-            file.write(str(pid))
         delegate(placed.parents["unified"])
     return placed
 
 
-def _systemd_root(found: Hierarchy) -> str:
-    """Where systemd's own tree is mounted: the unified hierarchy, or on pure version 1 its named one."""
-    return found.unified or "/sys/fs/cgroup/systemd"
+def _join(manager: _Manager, found: Hierarchy, scope: str, pid: int) -> Placement:
+    """Make the scope with the zygote as its first process, or join the one that an earlier daemon's monitors hold."""
+    for _ in range(_TRIES):
+        try:
+            manager.start_scope(scope, pid)
+        except FileExistsError:
+            try:
+                placed = _placed(found, scope, manager.folder(scope))
+                manager.attach(scope, "/monitors" if found.unified else "", pid)
+            except FileNotFoundError:
+                continue  # it ended meanwhile
+            return placed
+        placed = _placed(found, scope, manager.folder(scope))
+        if found.unified:
+            write_file(os.path.join(_monitors(placed), "cgroup.procs"), str(pid))
+        return placed
+    raise TimeoutError("it ends again and again")
 
 
-def _scope_folder(found: Hierarchy, scope: str) -> str:
-    folder = os.path.join(_systemd_root(found), "system.slice", scope)
-    return folder if os.path.isdir(folder) else ""
-
-
-def _wait_for_scope(found: Hierarchy, scope: str) -> str:
-    deadline = time.monotonic() + _SCOPE_SECONDS
-    while not (folder := _scope_folder(found, scope)):
-        if time.monotonic() > deadline:
-            raise Unavailable(f"systemd did not make {scope} within {_SCOPE_SECONDS:.0f} s")
-        time.sleep(0.01)
-    return folder
-
-
-def _start_scope(scope: str, pid: int) -> None:
-    """StartTransientUnit with Delegate=yes (org.freedesktop.systemd1(5)); returns when the job was taken."""
-    from jeepney import DBusAddress, DBusErrorResponse, new_method_call
-    from jeepney.io.blocking import open_dbus_connection
-
-    manager = DBusAddress("/org/freedesktop/systemd1", "org.freedesktop.systemd1", "org.freedesktop.systemd1.Manager")
-    properties = [
-        ("Description", ("s", "Containers of Dockyard")),
-        ("Delegate", ("b", True)),
-        ("PIDs", ("au", [pid])),
-        ("CollectMode", ("s", "inactive-or-failed")),
-    ]
-    call = new_method_call(manager, "StartTransientUnit", "ssa(sv)a(sa(sv))", (scope, "replace", properties, []))
-    try:
-        with open_dbus_connection(bus="SYSTEM") as connection:
-            connection.send_and_get_reply(call, timeout=_SCOPE_SECONDS)
-    except (DBusErrorResponse, OSError, TimeoutError) as error:
-        raise Unavailable(f"systemd did not make {scope}: {error}", hint="is dbus running?") from error
+def _placed(found: Hierarchy, scope: str, relative: str) -> Placement:
+    placed = Placement(found.version, _parents(found, relative.strip("/")), scope)
+    if found.unified:
+        os.makedirs(_monitors(placed), exist_ok=True)
+    return placed
 
 
 def release(placement: Placement, seconds: float = 2.0) -> None:
     """Remove the engine's own folders once nothing is in them; a monitor that is just leaving is waited for."""
     deadline = time.monotonic() + seconds
-    for parent in set(placement.parents.values()):
+    for parent in dict.fromkeys(placement.parents.values()):
         for folder in (os.path.join(parent, "monitors"), parent):
-            while not _try_rmdir(folder) and time.monotonic() < deadline:
-                time.sleep(0.01)
+            remove_folder(folder, deadline - time.monotonic())
 
 
-def _try_rmdir(folder: str) -> bool:
-    try:
-        os.rmdir(folder)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
+class _Manager:
+    """systemd's manager object over D-Bus; the connection is closed with ``stack``.
+
+    Raises OSError: FileExistsError for a unit that exists, FileNotFoundError for one that does not (or is not active),
+    and TimeoutError.
+    """
+
+    _PATH, _NAME = "/org/freedesktop/systemd1", "org.freedesktop.systemd1"
+    _SYSTEM_BUS, _PRIVATE = "/run/dbus/system_bus_socket", "/run/systemd/private"
+    _ERRORS: ClassVar[dict[str, type[OSError]]] = {
+        "org.freedesktop.systemd1.UnitExists": FileExistsError,
+        "org.freedesktop.systemd1.NoSuchUnit": FileNotFoundError,
+        "org.freedesktop.systemd1.UnitInactive": FileNotFoundError,
+        "org.freedesktop.systemd1.ScopeNotRunning": FileNotFoundError,
+        "org.freedesktop.DBus.Error.UnknownObject": FileNotFoundError,
+    }
+
+    def __init__(self, stack: ExitStack) -> None:
+        from jeepney import Parser
+
+        self._parser = Parser()
+        self._serials = count(1)
+        self._results: dict[str, str] = {}
+        self._deadline = time.monotonic() + _SYSTEMD_SECONDS
+        try:
+            self._sock = self._connect(self._SYSTEM_BUS)
+            stack.callback(self._sock.close)
+            bus = ("/org/freedesktop/DBus", "org.freedesktop.DBus", "org.freedesktop.DBus")
+            self._call(*bus, "Hello")
+            self._call(*bus, "AddMatch", "s", f"type='signal',sender='{self._NAME}',member='JobRemoved'")
+        except (FileNotFoundError, ConnectionRefusedError):
+            self._sock = self._connect(self._PRIVATE)
+            stack.callback(self._sock.close)
+        self._manager("Subscribe")
+
+    def _connect(self, path: str) -> Any:
+        from jeepney.io.blocking import prep_socket
+
+        return prep_socket(path, timeout=_SYSTEMD_SECONDS)
+
+    def start_scope(self, scope: str, pid: int) -> None:
+        """Make the scope with ``pid`` in it; returns when it is there."""
+        properties = [
+            ("Description", ("s", "Containers of Dockyard")),
+            ("Delegate", ("b", True)),
+            ("PIDs", ("au", [pid])),
+            ("CollectMode", ("s", "inactive-or-failed")),
+            # The default, 15 % of the system's processes, would be shared by all containers.
+            ("TasksMax", ("t", _UNLIMITED)),
+        ]
+        (job,) = self._manager("StartTransientUnit", "ssa(sv)a(sa(sv))", scope, "fail", properties, [])
+        while job not in self._results:
+            self._receive()
+        if self._results[job] != "done":
+            raise OSError(f"its job ended as {self._results[job]}")
+
+    def attach(self, scope: str, below: str, pid: int) -> None:
+        """Move a process into the scope, or a folder of it."""
+        self._manager("AttachProcessesToUnit", "ssau", scope, below, [pid])
+
+    def folder(self, scope: str) -> str:
+        """The scope's folder below each hierarchy's mount point."""
+        (unit,) = self._manager("GetUnit", "s", scope)
+        properties = "org.freedesktop.DBus.Properties"
+        (value,) = self._call(unit, self._NAME, properties, "Get", "ss", f"{self._NAME}.Scope", "ControlGroup")
+        if not value[1]:
+            raise FileNotFoundError(f"{scope} has no cgroup")
+        return str(value[1])
+
+    def _manager(self, member: str, signature: str = "", *body: Any) -> tuple[Any, ...]:
+        return self._call(self._PATH, self._NAME, f"{self._NAME}.Manager", member, signature, *body)
+
+    def _call(
+        self, path: str, name: str, interface: str, member: str, signature: str = "", *body: Any
+    ) -> tuple[Any, ...]:
+        from jeepney import DBusAddress, HeaderFields, MessageType, new_method_call
+
+        message = new_method_call(DBusAddress(path, name, interface), member, signature or None, body)
+        serial = next(self._serials)
+        self._sock.sendall(message.serialise(serial=serial))
+        while True:
+            answer = self._receive()
+            if answer.header.fields.get(HeaderFields.reply_serial) != serial:
+                continue
+            if answer.header.message_type is MessageType.error:
+                error = str(answer.header.fields.get(HeaderFields.error_name))
+                kind = self._ERRORS.get(error, OSError)
+                raise kind(f"{member}: {answer.body[0] if answer.body else error}")
+            return tuple(answer.body)
+
+    def _receive(self) -> Any:
+        """The next message; a job's end is kept."""
+        from jeepney import HeaderFields
+
+        while (message := self._parser.get_next_message()) is None:
+            self._sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
+            data = self._sock.recv(65536)
+            if not data:
+                raise ConnectionResetError("systemd closed the connection")
+            self._parser.add_data(data)
+        if message.header.fields.get(HeaderFields.member) == "JobRemoved":
+            _, job, _, result = message.body
+            self._results[job] = result
+        return message
