@@ -114,6 +114,7 @@ _OLD_NUMBERS = {
     "capget": (125, 90),
     "capset": (126, 91),
     "seccomp": (317, 277),
+    "rt_sigaction": (13, 134),
     "keyctl": (250, 219),
 }
 _NUMBERS = {name: pair[_MACHINE == "aarch64"] for name, pair in _OLD_NUMBERS.items()} | {
@@ -436,6 +437,14 @@ def seccomp_action_available(action: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def default_signal(number: int) -> None:
+    """Give a signal its default action, also those two (32, 33) that the C library keeps to itself.
+
+    glibc's posix_spawn leaves them ignored in its child, and that goes through every execve after it.
+    """
+    _syscall("rt_sigaction", number, bytes(64), None, 8, what=f"signal {number}")
 
 
 def pidfd_send_signal(pidfd: int, number: int) -> None:

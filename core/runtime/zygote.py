@@ -30,6 +30,8 @@ def main(fd: int) -> NoReturn:
     syscalls.close_range(fd + 1)  # the daemon may itself have inherited something
     sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)
+    for number in (32, 33):
+        syscalls.default_signal(number)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)

@@ -205,7 +205,11 @@ class Box:
         """A new client of its streams; output only unless ``stdin=True``."""
         assert self.task is not None
         ours, theirs = socket.socketpair()
-        await self.task.attach(theirs, **({"stdin": False, "stdout": True, "stderr": True} | wanted))
+        try:
+            await self.task.attach(theirs, **({"stdin": False, "stdout": True, "stderr": True} | wanted))
+        except BaseException:
+            ours.close()
+            raise
         return Client(ours)
 
     async def ended(self, timeout: float = DEADLINE) -> protocol.Exited:
