@@ -181,16 +181,31 @@ def default_theme() -> str:
 def sgr_color(color: str, depth: str, base: int) -> list[str]:
     """SGR parameters; ``base`` is 30 for the foreground, 40 for the background."""
     if color.startswith("ansi_"):
-        if color == "ansi_default" or not depth:
+        if not depth:
             return []
+        if color == "ansi_default":
+            return [str(base + 9)]
         index = _ANSI.index(color[5:])
         return [str(base + index if index < 8 else base + 52 + index)]
     if depth == "truecolor":
         return [str(base + 8), "2", *(str(int(color[at : at + 2], 16)) for at in (1, 3, 5))]
     if depth != "256":
         return []
-    red, green, blue = (round(int(color[at : at + 2], 16) / 51) for at in (1, 3, 5))
-    return [str(base + 8), "5", str(16 + 36 * red + 6 * green + blue)]
+    return [str(base + 8), "5", str(_eight_bit(*(int(color[at : at + 2], 16) for at in (1, 3, 5))))]
+
+
+def _eight_bit(red: int, green: int, blue: int) -> int:
+    """The nearest of xterm's 256 colours, as Rich chooses it: greys from the ramp, others from the cube."""
+    low, high = min(red, green, blue) / 255, max(red, green, blue) / 255
+    light = (low + high) / 2
+    spread = high - low
+    saturation = 0.0 if not spread else spread / (high + low if light <= 0.5 else 2 - high - low)
+    if saturation < 0.15:
+        grey = round(light * 25)
+        return 16 if grey == 0 else 231 if grey == 25 else 231 + grey
+    steps = (value / 95 if value < 95 else 1 + (value - 95) / 40 for value in (red, green, blue))
+    r, g, b = (round(step) for step in steps)
+    return 16 + 36 * r + 6 * g + b
 
 
 class _Terminal:

@@ -194,16 +194,31 @@ def timestamp(text: str) -> float:
         return 0.0
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key under which ``web-9`` comes before ``web-10``."""
+    out: list[tuple[int, str]] = []
+    digits = text = ""
+    for char in name + "\0":
+        if "0" <= char <= "9":
+            digits += char
+            continue
+        if digits:
+            out += [(-1, text), (int(digits), "")]
+            digits = text = ""
+        text += char
+    return [*out, (-1, text)]
+
+
 def in_order(rows: list[Row], key: str = "state", reverse: bool = False) -> list[Row]:
     """Sorted for the screen: what runs first, then by name, unless another column is asked for."""
 
-    def by_state(row: Row) -> tuple[bool, str]:
-        return (not row.running, row.name)
+    def by_state(row: Row) -> tuple[bool, list[tuple[int, str]]]:
+        return (not row.running, natural(row.name))
 
     keys: dict[str, Any] = {
         "state": by_state,
-        "name": lambda row: row.name,
-        "image": lambda row: (row.image, row.name),
+        "name": lambda row: natural(row.name),
+        "image": lambda row: (row.image, natural(row.name)),
         "age": lambda row: (-row.created, row.name),
     }
     return sorted(rows, key=keys.get(key, by_state), reverse=reverse)

@@ -180,8 +180,30 @@ def test_sorted_rows_keep_running_ones_first() -> None:
     assert [one.name for one in in_order(rows, "name", True)] == ["c", "b", "a"]
 
 
+def test_numbers_in_names_are_sorted_as_numbers() -> None:
+    names = ["web-10", "web-9", "web", "9", "db2x", "db10", "web-9-a"]
+    assert [one.name for one in in_order([row(name) for name in names], "name")] == [
+        "9", "db2x", "db10", "web", "web-9", "web-9-a", "web-10",
+    ]  # fmt: skip
+
+
 def test_ascii_has_the_same_length() -> None:
     assert to_ascii("● web → 80 … 漢") == "* web > 80 ~ ?"
+
+
+@pytest.mark.parametrize("name", themes.names())
+@pytest.mark.parametrize("depth", ["truecolor", "256"])
+def test_the_first_picture_has_the_colours_of_all_later_ones(name: str, depth: str) -> None:
+    from rich.style import Style
+
+    from tui.app import sgr_color
+    from tui.cells import sgr_of
+    from tui.widgets.paint import color
+
+    for role, value in themes.load(name).colors.items():
+        style = Style(color=color(value), bgcolor=color(value), meta={"depth": depth})
+        ours = ";".join(sgr_color(value, depth, 30) + sgr_color(value, depth, 40))
+        assert ours == sgr_of(depth)(style), role
 
 
 # ── the table of actions ──────────────────────────────────────────────────────────────────────────────────
