@@ -141,7 +141,10 @@ class Child:
             except OSError:
                 received = None
             if received is None:
-                self._settle()
+                if self._ready or self.how is not None:
+                    self._settle()
+                else:  # it died on the way: its pidfd tells by what, in a moment
+                    self._poller.forget(self._socket.fileno())
                 return
             message, fds = received
             self._take(message, fds)

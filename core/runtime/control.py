@@ -81,7 +81,8 @@ class Connection:
             except BlockingIOError:
                 return
             except (protocol.ProtocolError, OSError):
-                received = None
+                self.close()
+                return
             if received is None:
                 self._silent = True
                 self._ended(self)
