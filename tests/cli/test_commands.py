@@ -175,6 +175,38 @@ def test_a_signal_is_forwarded(fake: Fake) -> None:
     assert client.returncode == 143
 
 
+@pytest.mark.parametrize("back", [True, False])
+def test_an_engine_that_dies_while_the_container_runs(fake: Fake, back: bool) -> None:
+    container = Container(b"still here\n")
+    waits = 0
+
+    def wait(exchange: Exchange) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == 1:
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            container.ended.wait(10)
+            exchange.connection.shutdown(2)
+        elif back:
+            exchange.reply({"StatusCode": 8})
+        else:
+            exchange.reply({"message": "No such container"}, 404)
+
+    engine = fake({**container.routes, f"POST /containers/{ID}/wait": wait})
+    done = dockyard(engine, "run", "busybox")
+    assert done.stdout == b"still here\n"
+    assert done.returncode == (8 if back else 125)
+    assert (b"its exit code is not known" in done.stderr) is not back
+
+
+def test_a_closed_stdout_is_never_the_engines_socket(fake: Fake) -> None:
+    engine = fake({"GET /containers/json": says([])})
+    script = 'exec "$@" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", script, "sh", *COMMAND, "ps"], env=environment(engine), timeout=30)
+    assert done.returncode == 0
+    assert engine.asked() == ["GET /containers/json"]
+
+
 def test_the_cidfile(fake: Fake, tmp_path: Path) -> None:
     engine = fake(Container().routes)
     path = str(tmp_path / "cid")

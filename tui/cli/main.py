@@ -17,6 +17,7 @@ _SIGINT = 2
 
 def main(arguments: list[str]) -> NoReturn:
     """Run the command line and end the process (without the interpreter's slow farewell)."""
+    _fill_standard_descriptors()
     try:
         code = run(arguments)
     except Exit as end:
@@ -38,10 +39,20 @@ def main(arguments: list[str]) -> NoReturn:
         )
         code = 1
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         pass
     posix._exit(code)
+
+
+def _fill_standard_descriptors() -> None:
+    """Where the caller closed one of 0, 1 and 2, the engine's socket would become it and get our output."""
+    for fd in (0, 1, 2):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR)
 
 
 def _words(error: OSError) -> str:

@@ -210,12 +210,26 @@ class Attachment:
     def status(self) -> int:
         """The exit code the engine reports."""
         assert self.exit is not None, "open() comes first"
-        result = self.exit.json()
+        try:
+            result = self.exit.json()
+        except CliError:
+            result = self._status_from_the_next_engine()
         error = (result.get("Error") or {}).get("Message")
         if error:
             output.err(f"dockyard: {error}\n")
             raise Exit(_ENGINE_ERROR)
         return int(result["StatusCode"])
+
+    def _status_from_the_next_engine(self) -> dict[str, Any]:
+        """The engine died while the container, which outlives it, ran: ask the one that has taken over."""
+        try:
+            found = connect().request("POST", f"/containers/{quote(self.identifier)}/wait").json()
+        except CliError as error:
+            raise CliError(
+                f"the engine went away while the container ran; its exit code is not known ({error.message})",
+                _ENGINE_ERROR,
+            ) from None
+        return dict(found)
 
     def _let_it_go(self) -> None:
         """After a failed start: a container with --rm is about to vanish; be back when it has."""
