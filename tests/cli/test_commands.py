@@ -129,6 +129,11 @@ def test_run_detached_prints_the_id(fake: Fake) -> None:
     assert engine.asked() == ["POST /containers/create", f"POST /containers/{ID}/start"]
 
 
+def test_a_detached_container_that_cannot_start_is_named(fake: Fake) -> None:
+    done = dockyard(fake(Container(start=refuses(400, "no")).routes), "run", "-d", "busybox")
+    assert (done.returncode, done.stdout) == (125, ID.encode() + b"\n")
+
+
 @pytest.mark.parametrize(
     ("reason", "code"),
     [
@@ -414,6 +419,8 @@ def test_version_without_an_engine() -> None:
         ("nope", 1, "unknown command: dockyard nope"),
         ("container nope", 1, "unknown command: dockyard container nope"),
         ("container", 1, "needs a command"),
+        ("container prune", 1, "dockyard does not support 'container prune' yet"),
+        ("image tag a b", 1, "dockyard does not support 'image tag' yet"),
         ("start -a x y", 1, "you cannot start and attach multiple containers at once"),
         ("inspect --type foo x", 1, 'unknown type: "foo"'),
         ("--nope ps", 125, "unknown flag: --nope"),

@@ -53,8 +53,8 @@ def _run(options: Options) -> int:
         raise CliError("conflicting options: cannot specify both --attach and --detach", _ENGINE_ERROR)
     connection = connect()
     identifier = make(connection, options, creation.request(options, detach=True))
-    start(connection, identifier)
     output.out(identifier + "\n")
+    start(connection, identifier)
     return 0
 
 
