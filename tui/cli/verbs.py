@@ -304,8 +304,8 @@ NOUNS = {
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
     "build builder buildx checkpoint commit compose config context cp diff export history login logout manifest "
-    "network node pause plugin port prune push rename save search secret service stack stats swarm tag top trust unpause "
-    "update volume".split()
+    "network node pause plugin port prune push rename save search secret service stack stats swarm tag top trust "
+    "unpause update volume".split()
 )
 
 
