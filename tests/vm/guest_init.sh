@@ -28,7 +28,7 @@ for folder in $VM_KEEP; do
   number=$((number + 1)); $busybox mkdir -p "root$folder"; $busybox mount -o move kept/$number "root$folder"
 done
 $busybox mount -t tmpfs -o mode=755 run root/run
-$busybox mkdir -p root/run/vm root/run/old root/run/systemd/system
+$busybox mkdir -p root/run/vm root/run/old
 $busybox cp "$VM_FOLDER/command" root/run/vm/command
 for folder in proc sys dev; do $busybox mount -o bind /$folder root/$folder; done
 cd root || exit 1
@@ -44,6 +44,8 @@ echo o >/proc/sysrq-trigger
 sleep 60
 MAIN
 if [ -n "$VM_SYSTEMD" ]; then
+  # sd_booted(3): the folder's being there means that systemd is pid 1.
+  $busybox mkdir -p run/systemd/system
   for unit in $VM_MASK; do $busybox ln -s /dev/null "run/systemd/system/$unit"; done
   {
     echo '[Unit]'

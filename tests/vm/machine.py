@@ -50,18 +50,28 @@ class Unavailable(Exception):
     """No machine can be made here; the text says what is missing."""
 
 
-def missing() -> str:
-    """What this host lacks for a machine, "" when nothing."""
+def impossible() -> str:
+    """Why this host cannot have a machine whatever is installed, "" when it can."""
     if os.geteuid() != 0:
-        return "root"
+        return "needs root"
     if os.uname().machine != "x86_64":
-        return "an x86_64 host"
-    for program in ("qemu-system-x86_64", "mke2fs", "busybox", "depmod", "dpkg", "apt-get"):
+        return "needs an x86_64 host"
+    if not Path("/etc/debian_version").exists() or shutil.which("apt-get") is None:
+        return "needs Debian or Ubuntu, for a kernel that starts from virtiofs"
+    return ""
+
+
+def missing() -> str:
+    """What this host lacks for a machine and could have (``.ci/packages test`` installs it), "" when nothing."""
+    for program in ("qemu-system-x86_64", "mke2fs", "busybox", "depmod", "dpkg", "setpriv", "systemctl"):
         if shutil.which(program) is None:
             return program
-    if not _virtiofsd():
-        return "virtiofsd"
-    return ""
+    return "" if _virtiofsd() else "virtiofsd"
+
+
+def to_keep(folder: Path) -> list[str]:
+    """``folder`` where the machine would hide it: /tmp and /var/tmp are empty inside."""
+    return [str(folder)] if folder.is_relative_to("/tmp") or folder.is_relative_to("/var/tmp") else []
 
 
 def _virtiofsd() -> str:
@@ -127,9 +137,10 @@ def run(
     memory: int = 2048,
 ) -> Result:
     """Run ``argv`` as root in a machine of its own. ``keep``: folders below /tmp that stay visible inside."""
-    lack = missing()
-    if lack:
-        raise Unavailable(f"needs {lack}")
+    if reason := impossible():
+        raise Unavailable(reason)
+    if lack := missing():
+        raise Unavailable(f"{lack} is missing: .ci/packages test installs it")
     image = _images(kernel())[-1]
     for _ in range(_BOOTS):
         with ExitStack() as stack:
@@ -170,9 +181,8 @@ def _boot(
         "VM_KEEP": " ".join(keep),
         "VM_MASK": _MASK,
     }
-    qemu = subprocess.Popen(
-        _qemu(folder, image, variables, memory), stdin=subprocess.DEVNULL, stderr=(folder / "log").open("ab")
-    )
+    log = stack.enter_context((folder / "log").open("ab"))
+    qemu = subprocess.Popen(_qemu(folder, image, variables, memory), stdin=subprocess.DEVNULL, stderr=log)
     stack.callback(_end, qemu)
     try:
         qemu.wait(timeout)
@@ -193,9 +203,8 @@ def _start_file_server(stack: ExitStack, folder: Path) -> None:
         'mount -t tmpfs t /run && exec "$2" --socket-path="$1/fs" -o source="$1/root",cache=always,sandbox=chroot'
     )
     argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "-m", "sh", "-c", script, "-", str(folder), _virtiofsd()]
-    log = (folder / "log").open("ab")
+    log = stack.enter_context((folder / "log").open("ab"))
     server = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    stack.callback(log.close)
     stack.callback(_end, server)
 
     def ready() -> bool:
@@ -216,7 +225,8 @@ def _qemu(folder: Path, image: Path, variables: dict[str, str], memory: int) -> 
         "-cpu", "max", "-smp", "2", "-m", str(memory), "-display", "none", "-nodefaults", "-no-user-config",
         "-no-reboot", "-nic", "none",
         "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on", "-numa", "node,memdev=mem",
-        "-chardev", f"socket,id=fs,path={folder}/fs", "-device", "vhost-user-fs-pci,chardev=fs,tag=host,queue-size=1024",
+        "-chardev", f"socket,id=fs,path={folder}/fs",
+        "-device", "vhost-user-fs-pci,chardev=fs,tag=host,queue-size=1024",
         "-drive", f"if=virtio,file={folder}/disk,format=raw,cache=unsafe", "-serial", f"file:{folder}/console",
         "-device", "virtio-serial", "-chardev", f"file,id=o,path={folder}/output",
         "-device", "virtserialport,chardev=o,nr=1", "-chardev", f"file,id=r,path={folder}/code",
