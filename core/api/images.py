@@ -28,7 +28,7 @@ async def list_all(call: Call) -> StreamResponse:
             raise not_supported(f"filter '{key}'")
     if call.text("filter"):  # before API 1.28
         filters["reference"] = [call.text("filter")]
-    images = sorted(call.engine.images.list(), key=lambda image: image.created, reverse=True)
+    images = sorted(call.engine.images.all(), key=lambda image: image.created, reverse=True)
     return reply([_summary(image) for image in images if _matches(image, filters)])
 
 
@@ -98,7 +98,7 @@ async def history(call: Call) -> StreamResponse:
     """``GET /images/{name}/history``, newest step first. The engine knows no size of a single layer."""
     image = call.engine.images.get(call.parameters["name"])
     steps = image.config.get("history") or [{}]
-    items = [
+    items: list[dict[str, Any]] = [
         {
             "Id": "<missing>",
             "Created": image.created // 1_000_000_000,

@@ -176,7 +176,7 @@ class FakeImages:
                 return image
         raise NotFound(f"No such image: {ref if ':' in ref else ref + ':latest'}")
 
-    def list(self) -> list[FakeImage]:
+    def all(self) -> list[FakeImage]:
         return list(self.images)
 
     def tag(self, ref: str, target: str) -> None:

@@ -1,0 +1,16 @@
+"""Images on this machine: content-addressed, shared, never half there.
+
+    reference    names of images, as people write them and in full
+    schema       the tables images, layers, image_layers, tags, snapshots
+    content      blobs named by their digest
+    documents    manifests, indexes, configs: bounded and checked before anything believes them
+    layers       one layer's tar → a folder that overlayfs can lie on
+    archive      docker-archive and OCI-archive → blobs, layers, configs
+    changes      Dockerfile instructions for ``import --change``
+    store        what is here, by which names; load, import, remove
+    host         the embedded image ``host``: a sandbox of this server
+    snapshots    a container's writable view of an image
+
+An image appears in one transaction, after all that it is made of was verified and is in place. What a dead daemon left
+half done lies in ``tmp`` or is named by no row, and is swept at the next start.
+"""

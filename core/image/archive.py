@@ -1,0 +1,184 @@
+"""docker-archive (``docker save``) and OCI-archive → images, described but not yet stored.
+
+Both are tars of JSON documents and blobs. The archive is read where it was spooled; its members are never unpacked by
+name, only read, so a name in it can do no harm.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+from typing import IO, Any, BinaryIO, NamedTuple
+
+from core import oci
+from core.errors import Corrupt, DockyardError
+from core.image import documents, layers, reference
+from core.image.content import check_digest
+
+_MAX_MEMBERS = 100_000
+_REF_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+
+
+class Found(NamedTuple):
+    """One image in an archive: its config as it is written there, its names, the members that are its layers."""
+
+    config_data: bytes
+    config: oci.Image
+    names: list[str]
+    layers: list[tarfile.TarInfo]
+
+
+class Archive:
+    """An open archive. Use as a context manager."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = layers.decompress(file)
+        self._members: dict[str, tarfile.TarInfo] = {}
+
+    def __enter__(self) -> Archive:
+        try:
+            if not self._file.seekable():
+                raise Corrupt("a compressed archive must be unpacked before it is read")
+            self._tar = tarfile.open(fileobj=self._file, mode="r:", encoding="utf-8", errors="surrogateescape")
+            for member in self._tar:
+                self._members[posixpath.normpath(member.name)] = member
+                if len(self._members) > _MAX_MEMBERS:
+                    raise Corrupt(f"the archive has more than {_MAX_MEMBERS} members")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise Corrupt(
+                f"not an image archive: {error}", hint="docker save, skopeo and podman save make them"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tar.close()
+
+    def images(self) -> list[Found]:
+        """Every image of the archive. Corrupt when there is no manifest, or when one lies."""
+        try:
+            if "manifest.json" in self._members:
+                return self._docker()
+            if "index.json" in self._members:
+                return self._oci()
+        except tarfile.TarError as error:
+            raise Corrupt(f"the archive is damaged: {error}") from error
+        raise Corrupt(
+            "the archive has neither manifest.json nor index.json",
+            hint="is it cut short? A root file system is brought in with `dockyard import`",
+        )
+
+    def open(self, member: tarfile.TarInfo) -> IO[bytes]:
+        """The content of a layer's member."""
+        found = self._tar.extractfile(member)
+        if found is None:
+            raise Corrupt(f"archive member {member.name!r} is not a file")
+        return found
+
+    def _read(self, name: str) -> bytes:
+        member = self._member(name)
+        if member.size > documents.MAX_DOCUMENT:
+            raise Corrupt(f"archive member {name!r} is larger than {documents.MAX_DOCUMENT} bytes")
+        data = self.open(member).read()
+        if len(data) != member.size:
+            raise Corrupt(f"the archive ends in the middle of {name!r}")
+        return data
+
+    def _member(self, name: str) -> tarfile.TarInfo:
+        if not isinstance(name, str):
+            raise Corrupt(f"the archive names a member by {name!r}")
+        member = self._members.get(posixpath.normpath(name))
+        for _ in range(8):
+            if member is None:
+                break
+            if member.issym() or member.islnk():
+                # Old `docker save` writes a layer that occurs twice as a link to the first.
+                base = posixpath.dirname(member.name) if member.issym() else ""
+                member = self._members.get(posixpath.normpath(posixpath.join(base, member.linkname)))
+                continue
+            return member
+        raise Corrupt(f"the archive has no member {name!r}", hint="is it cut short?")
+
+    # --- docker-archive ----------------------------------------------------------------------------
+
+    def _docker(self) -> list[Found]:
+        listed = documents.parse(self._read("manifest.json"), "manifest.json")
+        if not isinstance(listed, list) or not listed:
+            raise Corrupt("manifest.json lists no image")
+        found = []
+        for item in listed:
+            data = self._read(documents.member(item, "Config", str, "manifest.json"))
+            config = documents.image(data, f"config {item['Config']!r}")
+            members = [self._member(name) for name in documents.member(item, "Layers", list, "manifest.json")]
+            _check_count(config, len(members))
+            names = item.get("RepoTags") or []
+            if not isinstance(names, list):
+                raise Corrupt("manifest.json: RepoTags is not a list")
+            found.append(Found(data, config, [_name(name) for name in names], members))
+        return found
+
+    # --- OCI-archive -------------------------------------------------------------------------------
+
+    def _oci(self) -> list[Found]:
+        index = documents.manifest(self._read("index.json"), "index.json")
+        if "manifests" not in index:
+            raise Corrupt("index.json is not an index")
+        found: dict[str, Found] = {}
+        for descriptor in index["manifests"]:
+            image = self._image(descriptor)
+            names = _names(descriptor.get("annotations") or {})
+            known = found.get(descriptor["digest"])
+            merged = [*(known.names if known else []), *names]
+            found[descriptor["digest"]] = image._replace(names=merged)
+        return list(found.values())
+
+    def _image(self, descriptor: dict[str, Any], depth: int = 0) -> Found:
+        if depth > 4:
+            raise Corrupt("the archive's indexes are nested too deep")
+        document = documents.manifest(self._blob(descriptor), f"manifest {descriptor['digest']}")
+        if "manifests" in document:
+            return self._image(documents.choose(document, f"index {descriptor['digest']}"), depth + 1)
+        data = self._blob(document["config"])
+        config = documents.image(data, f"config {document['config']['digest']}")
+        members = [self._member(self._blob_name(item["digest"])) for item in document["layers"]]
+        for member, item in zip(members, document["layers"], strict=True):
+            if member.size != item["size"]:
+                raise Corrupt(f"layer {item['digest']} has {member.size} bytes, its manifest says {item['size']}")
+        _check_count(config, len(members))
+        return Found(data, config, [], members)
+
+    @staticmethod
+    def _blob_name(digest: str) -> str:
+        return f"blobs/sha256/{check_digest(digest)}"
+
+    def _blob(self, descriptor: dict[str, Any]) -> bytes:
+        import hashlib
+
+        data = self._read(self._blob_name(descriptor["digest"]))
+        found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if found != descriptor["digest"] or len(data) != descriptor["size"]:
+            raise Corrupt(f"blob {descriptor['digest']} has the digest {found} and {len(data)} bytes")
+        return data
+
+
+def _check_count(config: oci.Image, count: int) -> None:
+    expected = len(config["rootfs"]["diff_ids"])
+    if count != expected:
+        raise Corrupt(f"the image's config names {expected} layers, its manifest {count}")
+
+
+def _names(annotations: dict[str, Any]) -> list[str]:
+    for key in _REF_NAMES:
+        value = annotations.get(key)
+        if isinstance(value, str) and value:
+            try:
+                return [_name(value)]
+            except DockyardError:
+                # ``ref.name`` is free text: a bare tag, or anything.
+                continue
+    return []
+
+
+def _name(text: Any) -> str:
+    if not isinstance(text, str):
+        raise Corrupt(f"the archive names an image {text!r}")
+    return reference.parse(text).familiar

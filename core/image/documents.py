@@ -1,0 +1,122 @@
+"""Manifests, indexes and configs: hostile text until it has passed here.
+
+Size, depth and the number of layers are bounded (CVE-2021-21285, CVE-2023-25153); a document that is manifest and index
+at once is refused (CVE-2021-41190); a missing member is an error that names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from core import oci
+from core.errors import Corrupt, Unsupported
+from core.image.content import check_digest
+
+MAX_DOCUMENT = 4 << 20
+MAX_DEPTH = 32
+#: overlayfs takes 500 lower folders; Docker stops at 127 layers.
+MAX_LAYERS = 127
+
+
+def parse(data: bytes, what: str) -> Any:
+    """JSON with bounds; Corrupt names ``what``."""
+    if len(data) > MAX_DOCUMENT:
+        raise Corrupt(f"{what} is larger than {MAX_DOCUMENT} bytes")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Corrupt(f"{what} is not JSON: {error}") from error
+    _check_depth(document, what)
+    return document
+
+
+def _check_depth(value: Any, what: str, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise Corrupt(f"{what} is nested deeper than {MAX_DEPTH} levels")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        _check_depth(item, what, depth + 1)
+
+
+def member(document: Any, name: str, kind: type, what: str) -> Any:
+    """``document[name]`` when it is there and of that type."""
+    if not isinstance(document, dict) or not isinstance(document.get(name), kind):
+        raise Corrupt(f"{what} has no {name}, or it is not a {kind.__name__}")
+    return document[name]
+
+
+def image(data: bytes, what: str = "image config") -> oci.Image:
+    """An image's config. Its layers' DiffIDs are digests and not too many."""
+    document = parse(data, what)
+    rootfs = member(document, "rootfs", dict, what)
+    diff_ids = member(rootfs, "diff_ids", list, what)
+    if len(diff_ids) > MAX_LAYERS:
+        raise Unsupported(f"{what} has {len(diff_ids)} layers", hint=f"at most {MAX_LAYERS} are possible")
+    for diff_id in diff_ids:
+        check_digest(diff_id)
+    for name in ("architecture", "os"):
+        member(document, name, str, what)
+    if document["os"] != "linux":
+        raise Unsupported(f"the image is for {document['os']}, this engine runs linux images")
+    _check_config(document.get("config") or {}, what)
+    checked: oci.Image = document
+    return checked
+
+
+def _check_config(config: Any, what: str) -> None:
+    if not isinstance(config, dict):
+        raise Corrupt(f"{what}: config is not an object")
+    for name in ("Env", "Cmd", "Entrypoint"):
+        value = config.get(name)
+        if value is not None and not (
+            isinstance(value, list) and all(isinstance(v, str) and "\0" not in v for v in value)
+        ):
+            raise Corrupt(f"{what}: config.{name} is not a list of strings")
+    for name in ("User", "WorkingDir", "StopSignal"):
+        if not isinstance(config.get(name) or "", str):
+            raise Corrupt(f"{what}: config.{name} is not a string")
+    for name in ("Labels", "Volumes", "ExposedPorts"):
+        value = config.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise Corrupt(f"{what}: config.{name} is not an object")
+    for volume in config.get("Volumes") or {}:
+        if not volume.startswith("/") or ".." in volume.split("/"):
+            raise Corrupt(f"{what}: volume {volume!r} is not an absolute path")  # CVE-2022-23648
+    for key, value in (config.get("Labels") or {}).items():
+        if not isinstance(value, str):
+            raise Corrupt(f"{what}: label {key!r} is not a string")
+
+
+def manifest(data: bytes, what: str = "manifest") -> dict[str, Any]:
+    """A manifest or an index; exactly one of both."""
+    document = parse(data, what)
+    if not isinstance(document, dict) or ("manifests" in document) == ("layers" in document):
+        raise Corrupt(f"{what} is neither a manifest nor an index (or both)")
+    listed = member(document, "manifests" if "manifests" in document else "layers", list, what)
+    if len(listed) > (1000 if "manifests" in document else MAX_LAYERS):
+        raise Corrupt(f"{what} lists {len(listed)} items")
+    for item in listed if "manifests" in document else [*listed, document.get("config")]:
+        check_digest(member(item, "digest", str, what))
+        member(item, "size", int, what)
+    return document
+
+
+def architecture() -> str:
+    """This machine's architecture as images name it."""
+    machine = os.uname().machine
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def choose(index: dict[str, Any], what: str = "index") -> dict[str, Any]:
+    """The manifest of an index that is for this machine; Unsupported lists what there is."""
+    offered = []
+    for item in index["manifests"]:
+        platform = item.get("platform") or {}
+        if not platform or (platform.get("os"), platform.get("architecture")) == ("linux", architecture()):
+            return dict(item)
+        offered.append(f"{platform.get('os')}/{platform.get('architecture')}")
+    raise Unsupported(
+        f"{what} has no image for linux/{architecture()}", hint=f"it has {', '.join(offered) or 'nothing'}"
+    )

@@ -1,0 +1,125 @@
+"""The embedded image ``host``: a throw-away sandbox of this server, without any download.
+
+Its root is a skeleton made here: the links of a merged /usr as on this host, an /etc filtered by an allow-list, and
+empty folders. Over it lie the host's own /usr (and /bin, /sbin, /lib* where they are folders), each with an upper in a
+tmpfs of the container: what is written is gone with it, and never reaches the host.
+
+An allow-list, since a deny-list leaks: a copy of a secret under another name (``/etc/shadow-``) is on no list. Of what
+is allowed in /etc only regular files that others may read, and links, are copied. /usr is taken as it is: what lies
+there with other permissions keeps them, but root in a sandbox is root; secrets do not belong there (hier(7)).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+
+from core.runtime.protocol import RootfsMount
+
+NAME = "host:latest"
+#: Not a digest of anything: an id that is the same on every machine.
+IMAGE_ID = "sha256:" + "d0c4" * 16
+
+_SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_EMPTY = {
+    "root": 0o700, "home": 0o755, "var": 0o755, "var/lib": 0o755, "var/cache": 0o755, "var/log": 0o755,
+    "var/spool": 0o755, "var/tmp": 0o1777, "srv": 0o755, "opt": 0o755, "tmp": 0o1777, "run": 0o755, "mnt": 0o755,
+    "media": 0o755, "proc": 0o755, "sys": 0o755, "dev": 0o755, "usr": 0o755, "etc": 0o755,
+}  # fmt: skip
+
+#: What is copied from /etc, files and whole folders.
+_ETC = (
+    "adduser.conf", "alternatives", "bash.bashrc", "bash_completion", "bash_completion.d", "bindresvport.blacklist",
+    "ca-certificates.conf", "console-setup", "debian_version", "default/locale", "deluser.conf", "environment",
+    "ethertypes", "gai.conf", "group", "host.conf", "inputrc", "issue", "issue.net", "ld.so.cache", "ld.so.conf",
+    "ld.so.conf.d", "libaudit.conf", "locale.alias", "locale.conf", "locale.gen", "localtime", "login.defs",
+    "logrotate.conf", "lsb-release", "magic", "magic.mime", "mailcap", "mime.types", "nanorc", "networks",
+    "nsswitch.conf", "os-release", "pam.conf", "passwd", "perl", "profile", "profile.d", "protocols", "python3",
+    "python3.10", "python3.11", "python3.12", "python3.13", "rpc", "security/limits.conf", "selinux/config",
+    "services", "shells", "skel", "ssl/certs", "ssl/openssl.cnf", "subgid", "subuid", "sysctl.conf", "terminfo",
+    "timezone", "vim", "wgetrc", "X11/rgb.txt", "xattr.conf", "xdg",
+)  # fmt: skip
+_MAX_FILE = 4 << 20
+_SCRATCH_LEAST = 256 << 20
+
+
+def scratch_size() -> int:
+    """Bytes that one sandbox may write: a quarter of the machine's memory, at least 256 MiB."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(total // 4, _SCRATCH_LEAST)
+
+
+def shell() -> str:
+    """The default program: bash where this host has it."""
+    return "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
+
+
+def mounts(skeleton: str) -> list[RootfsMount]:
+    """The pieces of a sandbox's root, the root first."""
+    pieces: list[RootfsMount] = [
+        {"target": "/", "lower": [skeleton], "ephemeral": True},
+        {"target": "/usr", "lower": ["/usr"], "ephemeral": True},
+    ]
+    for name in _SYSTEM:
+        path = f"/{name}"
+        if os.path.isdir(path) and not os.path.islink(path):
+            pieces.append({"target": path, "lower": [path], "ephemeral": True})
+    return pieces
+
+
+def build(folder: str, host_root: str = "/") -> str:
+    """Make a skeleton below ``folder``, and return its path. An older one stays for the containers that lie on it."""
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    made = tempfile.mkdtemp(prefix="skeleton-", dir=folder)
+    os.chmod(made, 0o755)
+    for name, mode in _EMPTY.items():
+        os.mkdir(os.path.join(made, name))
+        os.chmod(os.path.join(made, name), mode)
+    os.symlink("../run", os.path.join(made, "var/run"))
+    for name in _SYSTEM:
+        source = os.path.join(host_root, name)
+        if os.path.islink(source):
+            os.symlink(os.readlink(source), os.path.join(made, name))
+        elif os.path.isdir(source):
+            os.mkdir(os.path.join(made, name), 0o755)
+    for name in _ETC:
+        _copy(os.path.join(host_root, "etc", name), os.path.join(made, "etc", name))
+    return made
+
+
+def forget_others(folder: str, keep: set[str]) -> None:
+    """Delete the skeletons that no container lies on."""
+    for entry in os.scandir(folder):
+        if entry.path not in keep:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _copy(source: str, target: str) -> None:
+    try:
+        found = os.lstat(source)
+    except OSError:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        if found.st_mode & 0o005 != 0o005:
+            return
+        os.makedirs(target, mode=0o755, exist_ok=True)
+        for name in sorted(os.listdir(source)):
+            if not _is_copy(name):
+                _copy(os.path.join(source, name), os.path.join(target, name))
+        return
+    if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH and found.st_size <= _MAX_FILE:
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        shutil.copyfile(source, target, follow_symlinks=False)
+        os.chmod(target, found.st_mode & 0o755)
+    elif stat.S_ISLNK(found.st_mode):
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        os.symlink(os.readlink(source), target)
+
+
+def _is_copy(name: str) -> bool:
+    """Editors' and packagers' left-overs, and hidden files."""
+    return name.startswith(".") or name.endswith(
+        ("-", "~", ".bak", ".old", ".dpkg-old", ".dpkg-dist", ".rpmsave", ".key")
+    )

@@ -1,0 +1,100 @@
+"""Receiving an upload: spooled to a file without a name, unpacked aside. Nothing here touches a row."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from typing import IO, BinaryIO, cast
+
+from core.errors import Corrupt, DockyardError, Exhausted, InvalidArgument, from_os_error
+from core.image import layers
+
+_CHECK_EVERY = 8 << 20
+PREFIX = "layer-"
+
+
+class Unpacked(dict[str, tuple[str, int]]):
+    """DiffID → (name of the folder below ``tmp``, bytes of its files)."""
+
+
+async def spool(source: AsyncIterator[bytes], tmp: str) -> BinaryIO:
+    """The whole upload, from its beginning. The disk keeps its reserve; an empty one is InvalidArgument."""
+    file = anonymous(tmp)
+    unchecked = 0
+    try:
+        async for chunk in source:
+            unchecked += len(chunk)
+            if unchecked > _CHECK_EVERY:
+                _check_reserve(file.fileno())
+                unchecked = 0
+            file.write(chunk)
+        file.flush()
+        if file.tell() == 0:
+            raise InvalidArgument("the archive is empty")
+        file.seek(0)
+    except OSError as error:
+        file.close()
+        raise from_os_error(error, "receive the archive") from error
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def anonymous(tmp: str) -> BinaryIO:
+    """A file without a name (O_TMPFILE, open(2)): it is gone with its last descriptor, also after kill -9."""
+    fd = os.open(tmp, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    return cast(BinaryIO, os.fdopen(fd, "w+b"))
+
+
+def plain(file: BinaryIO, tmp: str) -> BinaryIO:
+    """The archive without its compression, in a file that can be sought in; ``file`` itself when it has none."""
+    stream = layers.decompress(file)
+    if stream is file:
+        return file
+    target = anonymous(tmp)
+    try:
+        unchecked = 0
+        while chunk := stream.read(1 << 20):
+            unchecked += len(chunk)
+            if unchecked > _CHECK_EVERY:
+                _check_reserve(target.fileno())
+                unchecked = 0
+            target.write(chunk)
+        target.seek(0)
+    except BaseException as error:
+        target.close()
+        if isinstance(error, OSError):
+            raise from_os_error(error, "unpack the archive") from error
+        if isinstance(error, DockyardError) or not isinstance(error, Exception):
+            raise
+        raise Corrupt(f"the archive's compression is damaged: {error}") from error
+    return target
+
+
+def unpack(source: IO[bytes], tmp: str, what: str) -> tuple[str, str, int]:
+    """Extract one layer into a new folder below ``tmp``: its DiffID, the folder's name, the bytes of its files."""
+    name = f"{PREFIX}{uuid.uuid4().hex[:16]}"
+    path = os.path.join(tmp, name)
+    os.mkdir(path, 0o700)
+    os.chmod(path, 0o755)
+    try:
+        diff_id, size = layers.extract(cast(BinaryIO, source), path, what)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+    return diff_id, name, size
+
+
+def discard(made: Unpacked, tmp: str) -> None:
+    """Remove what was unpacked and not kept."""
+    for name, _ in made.values():
+        shutil.rmtree(os.path.join(tmp, name), ignore_errors=True)
+
+
+def _check_reserve(fd: int) -> None:
+    found = os.fstatvfs(fd)
+    if found.f_bavail * found.f_frsize < layers.DISK_RESERVE:
+        raise Exhausted("no space left on device for the archive", hint="free some disk space and try again")

@@ -1,0 +1,48 @@
+"""The tables of images and snapshots::
+
+    images (id, config, created, size)
+       │ 1
+       ├───< image_layers (image_id, position, diff_id) >───1 layers (diff_id, folder, size)
+       └───< tags (name, image_id)
+    snapshots (key, image_id)          no foreign key: an image may be removed by force under a stopped container
+
+``layers.folder`` names a folder below ``<root>/layers``. A layer exists exactly as long as a row names it.
+"""
+
+from __future__ import annotations
+
+MIGRATIONS: list[tuple[int, str]] = [
+    (
+        1,
+        """
+        CREATE TABLE images (
+            id      TEXT PRIMARY KEY,
+            config  TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            size    INTEGER NOT NULL
+        );
+        CREATE TABLE layers (
+            diff_id TEXT PRIMARY KEY,
+            folder  TEXT NOT NULL UNIQUE,
+            size    INTEGER NOT NULL
+        );
+        CREATE TABLE image_layers (
+            image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            diff_id  TEXT NOT NULL REFERENCES layers (diff_id),
+            PRIMARY KEY (image_id, position)
+        ) WITHOUT ROWID;
+        CREATE INDEX image_layers_by_layer ON image_layers (diff_id);
+        CREATE TABLE tags (
+            name     TEXT PRIMARY KEY,
+            image_id TEXT NOT NULL REFERENCES images (id)
+        ) WITHOUT ROWID;
+        CREATE INDEX tags_by_image ON tags (image_id);
+        CREATE TABLE snapshots (
+            key      TEXT PRIMARY KEY,
+            image_id TEXT NOT NULL,
+            lower    TEXT NOT NULL
+        ) WITHOUT ROWID;
+        """,
+    )
+]
