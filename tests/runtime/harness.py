@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core import oci
+from core.errors import Conflict, NotFound, Unavailable
 from core.linux import cgroups, placement, seccomp
 from core.runtime import logs, protocol
 from core.runtime.client import Runtime, Task
@@ -273,7 +274,10 @@ class Box:
             return
         if self.exited is None and not self.task.gone.is_set():
             if self.task.phase in ("running", "starting"):
-                await self.task.signal(9)
+                try:
+                    await self.task.signal(9)
+                except (Conflict, NotFound, Unavailable):
+                    pass  # it was about to end anyway
             else:
                 await self.task.close()
         async with asyncio.timeout(DEADLINE):

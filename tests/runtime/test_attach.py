@@ -77,7 +77,8 @@ async def test_a_terminal_has_its_size_from_the_first_byte_and_follows(bench: Be
 
 async def test_interrupt_reaches_the_foreground_of_the_terminal(bench: Bench) -> None:
     for init in (False, True):
-        box = bench.box("/bin/sh", "-c", "trap 'exit 5' INT; echo ready; cat", tty=True, open_stdin=True, init=init)
+        script = "trap 'exit 5' INT; echo ready; while :; do sleep 0.1; done"
+        box = bench.box("/bin/sh", "-c", script, tty=True, open_stdin=True, init=init)
         task = await box.spawn()
         client = await box.attach(stdin=True)
         await task.start()

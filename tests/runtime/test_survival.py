@@ -136,6 +136,7 @@ async def test_an_end_that_no_daemon_saw_is_recorded(bench: Bench, stock: Stock)
     os.kill(daemon.facts["pid"], signal.SIGKILL)
     box = bench.box()
     record = await wait_until_async(lambda: read_exit(str(box.run_dir)), what="the exit is recorded")
+    assert record is not None
     assert (record.exit_code, record.signal) == (137, 9)
     await wait_until_async(lambda: not alive(daemon.facts["monitor"]), what="the monitor leaves")
     assert not box.cgroups()
