@@ -46,7 +46,9 @@ def test_load_an_oci_archive(own: Engine, short_folder: Path, compression: str) 
     layers = [images.busybox_rootfs(), images.layer([images.Entry("etc/second", b"layer\n")])]
     archive = short_folder / "a.tar"
     archive.write_bytes(
-        images.oci_archive(layers, images.image_config(layers, Cmd=["cat", "/etc/second"]), "two:1", compression)
+        images.oci_archive(
+            layers, images.image_config(layers, Cmd=["cat", "/etc/second"]), "two:1", compression=compression
+        )
     )
     done = own.dockyard("load", "-i", str(archive), check=True)
     assert done.stdout == "Loaded image: two:1\n"
@@ -107,7 +109,7 @@ def _lying() -> bytes:
     ("data", "text"),
     [
         (b"", "empty"),
-        (b"this is no tar at all" * 100, "tar"),
+        (b"this is no tar at all" * 100, "archive"),
         (images.busybox_archive("x:1")[:-600_000], "manifest|truncat|unexpected end"),
         (_tar("../../evil"), r"\.\./\.\./evil"),
     ],
