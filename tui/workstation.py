@@ -13,7 +13,6 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.screen import Screen
-from textual.theme import BUILTIN_THEMES, Theme
 from textual.widgets import Input
 
 import themes
@@ -28,7 +27,7 @@ from tui.rows import Row
 from tui.screens.containers import ContainersScreen
 from tui.screens.dialog import ConfirmScreen
 from tui.screens.view import ViewScreen, help_entries, json_entries
-from tui.widgets.paint import Painter
+from tui.widgets.paint import Painter, textual_theme
 from tui.widgets.table import ContainerTable
 
 #: Seconds the selection must rest before another log is opened.
@@ -473,28 +472,6 @@ def engine_name(version: dict[str, Any]) -> str:
     else:
         name = "dockerd"
     return f"{name} {str(version.get('Version', '')).split('+')[0]}".strip()
-
-
-def textual_theme(palette: themes.Palette) -> Theme:
-    """The palette as Textual's own widgets want it."""
-    ansi = BUILTIN_THEMES["ansi-dark" if palette.dark else "ansi-light"].variables if palette.ansi else {}
-    return Theme(
-        name=palette.name,
-        primary=palette["accent"],
-        secondary=palette["accent"],
-        warning=palette["warn"],
-        error=palette["bad"],
-        success=palette["ok"],
-        accent=palette["accent"],
-        foreground=palette["text"],
-        background=palette["background"],
-        surface=palette["panel"],
-        panel=palette["panel"],
-        boost=palette["panel"],
-        dark=palette.dark,
-        ansi=palette.ansi,
-        variables=dict(ansi),
-    )
 
 
 __all__ = ["Workstation", "engine_name"]

@@ -8,6 +8,7 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
+from textual.theme import BUILTIN_THEMES, Theme
 
 from themes import Palette
 from tui.frame import Line
@@ -45,3 +46,25 @@ class Painter:
         """``line`` cut or filled to ``width`` cells."""
         segments = [Segment(text, self.style(role, cursor)) for text, role in line if text]
         return Strip(segments).adjust_cell_length(width, self.style(fill, cursor))
+
+
+def textual_theme(palette: Palette) -> Theme:
+    """The palette as Textual's own widgets want it."""
+    ansi = BUILTIN_THEMES["ansi-dark" if palette.dark else "ansi-light"].variables if palette.ansi else {}
+    return Theme(
+        name=palette.name,
+        primary=palette["accent"],
+        secondary=palette["accent"],
+        warning=palette["warn"],
+        error=palette["bad"],
+        success=palette["ok"],
+        accent=palette["accent"],
+        foreground=palette["text"],
+        background=palette["background"],
+        surface=palette["panel"],
+        panel=palette["panel"],
+        boost=palette["panel"],
+        dark=palette.dark,
+        ansi=palette.ansi,
+        variables=dict(ansi),
+    )
