@@ -80,6 +80,11 @@ def _count(member: str) -> Callable[[Item, bool], str]:
     return shown
 
 
+def _created(item: Item, truncate: bool) -> str:
+    """How long ago; the built-in image was never made."""
+    return ago(item["Created"], time.time()) if item["Created"] > 0 else "N/A"
+
+
 def noun(digests: bool = False) -> Noun:
     """The fields of ``images``."""
     digest = "{{.Digest}}\t" if digests else ""
@@ -89,7 +94,7 @@ def noun(digests: bool = False) -> Noun:
         {
             "Containers": ("CONTAINERS", _count("Containers")),
             "CreatedAt": ("CREATED AT", lambda item, truncate: go_time(item["Created"])),
-            "CreatedSince": ("CREATED", lambda item, truncate: ago(item["Created"], time.time())),
+            "CreatedSince": ("CREATED", _created),
             "Digest": ("DIGEST", _text("Digest")),
             "ID": ("IMAGE ID", _id),
             "Repository": ("REPOSITORY", _text("Repository")),
