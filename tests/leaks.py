@@ -8,6 +8,7 @@ process is in them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 from collections.abc import Iterator
@@ -112,9 +113,20 @@ def _foreign_processes(cgroup: Path, base: Path) -> bool:
     return False
 
 
+def _foreign_engines(base: Path) -> set[str]:
+    """Cgroup names of engines that run on this machine and are none of this run's (``core.engine``)."""
+    names = {"dockyard-main"}
+    for name in os.listdir(_PROC):
+        words = _read(_PROC / name / "cmdline").split(" ") if name.isdigit() else []
+        if "--root" in words[:-1] and (root := words[words.index("--root") + 1]) and not root.startswith(f"{base}/"):
+            names.add(f"dockyard-{hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:8]}")
+    return names
+
+
 def leftovers(base: Path, before: Snapshot) -> list[str]:
     """What is there now and was not ``before``, a sentence each; ``base`` itself may exist but be empty."""
     now = snapshot()
+    foreign = _foreign_engines(base)
     found = [f"process {pid}: {command}" for pid, command in processes(base).items()]
     new_mounts = sorted(now.mounts - before.mounts)
     found += [
@@ -127,7 +139,7 @@ def leftovers(base: Path, before: Snapshot) -> list[str]:
     found += [
         f"cgroup: {path}"
         for path in sorted(now.cgroups - before.cgroups)
-        if path.exists() and not _foreign_processes(path, base)
+        if path.name not in foreign and path.exists() and not _foreign_processes(path, base)
     ]
     found += [f"folder: {path}" for path in sorted(now.temporary - before.temporary)]
     if base.exists():
