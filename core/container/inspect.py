@@ -1,6 +1,6 @@
 """The record as Docker's JSON: an item of the list, and the whole of inspect.
 
-Beyond Docker there is one member, ``DockyardExplain``: why the container is not running, in words.
+Beyond Docker there are ``DockyardExplain``: why the container is not running, in words; and ``StartedAt`` of an item.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def summary(container: Container, now: int) -> dict[str, Any]:
         "NetworkSettings": {"Networks": {}},
         "Mounts": [describe(mount) for mount in collect(container.host_config)],
     }
-    reason = explain(container)
-    if reason:
-        item["DockyardExplain"] = reason
+    item["DockyardExplain"] = explain(container)
+    if container.status is Status.RUNNING:
+        item["StartedAt"] = container.started_at // 1_000_000_000
     return item
 
 

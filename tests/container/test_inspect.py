@@ -43,7 +43,7 @@ def test_summary() -> None:
     assert item["Command"] == "sh -c 'echo hi'"
     assert item["State"] == "created"
     assert item["Labels"] == {"a": "b"}
-    assert "DockyardExplain" not in item
+    assert item["DockyardExplain"] == ""
 
 
 def test_inspect_has_no_nulls_docker_does_not_send() -> None:
