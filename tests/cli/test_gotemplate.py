@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tui.cli import gofuncs
 from tui.cli.gofuncs import MISSING, printed
 from tui.cli.golex import ParseError
 from tui.cli.gotemplate import ExecError, Template
+from tui.cli.rows import container_noun
 
 RECORD = {
     "Id": "64d010350187",
@@ -87,28 +89,36 @@ def test_values(template: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "text"),
+    ("template", "place", "shown", "why"),
     [
-        ("{{.Nope}}", 'executing "" at <.Nope>: map has no entry for key "Nope"'),
-        ("{{.State.Nope}}", 'executing "" at <.State.Nope>: map has no entry for key "Nope"'),
-        ("{{.Name.Foo}}", 'executing "" at <.Name.Foo>: can\'t evaluate field Foo in type interface {}'),
-        (
-            "{{index .Config.Cmd 9}}",
-            'executing "" at <index .Config.Cmd 9>: error calling index: index out of range: 9',
-        ),
-        ("{{eq .Name}}", 'executing "" at <eq .Name>: error calling eq: missing argument for comparison'),
-        ('{{eq 1 "a"}}', 'executing "" at <eq 1 "a">: error calling eq: incompatible types for comparison'),
-        ("{{len 5}}", 'executing "" at <len 5>: error calling len: len of type int'),
-        ('{{slice "abc" 2 1}}', 'executing "" at <slice "abc" 2 1>: error calling slice: invalid slice index: 2 > 1'),
-        ("{{nil}}", 'executing "" at <nil>: nil is not a command'),
-        ('{{"a" "b"}}', 'executing "" at <"a">: can\'t give argument to non-function "a"'),
-        ('{{"x" | .Name}}', 'executing "" at <.Name>: Name is not a method but has arguments'),
+        ("{{.Nope}}", "1:2", ".Nope", 'map has no entry for key "Nope"'),
+        ("{{.State.Nope}}", "1:8", ".State.Nope", 'map has no entry for key "Nope"'),
+        ("x\ny {{ .State.Nope}}", "2:11", ".State.Nope", 'map has no entry for key "Nope"'),
+        ("{{.Config.Cmd.Foo}}", "1:9", ".Config.Cmd.Foo", "can't evaluate field Foo in type interface {}"),
+        ("{{.Name.Foo}}", "1:7", ".Name.Foo", "can't evaluate field Foo in type interface {}"),
+        ("{{index .Config.Cmd 9}}", "1:2", "index .Config.Cmd 9", "error calling index: index out of range: 9"),
+        ("{{eq .Name}}", "1:2", "eq .Name", "error calling eq: missing argument for comparison"),
+        ('{{eq 1 "a"}}', "1:2", 'eq 1 "a"', "error calling eq: incompatible types for comparison"),
+        ('{{lt 1 "a"}}', "1:2", 'lt 1 "a"', "error calling lt: incompatible types for comparison"),
+        ("{{len 5}}", "1:2", "len 5", "error calling len: len of type int"),
+        ("{{5 | len}}", "1:6", "len", "error calling len: len of type int"),
+        ('{{slice "abc" 2 1}}', "1:2", 'slice "abc" 2 1', "error calling slice: invalid slice index: 2 > 1"),
+        ("{{nil}}", "1:2", "nil", "nil is not a command"),
+        ('{{"a" "b"}}', "1:2", '"a"', 'can\'t give argument to non-function "a"'),
+        ('{{"x" | .Name}}', "1:8", ".Name", "Name is not a method but has arguments"),
     ],
 )
-def test_execution_errors(template: str, text: str) -> None:
+def test_execution_errors(template: str, place: str, shown: str, why: str) -> None:
     with pytest.raises(ExecError) as caught:
         render(template)
-    assert str(caught.value) == text
+    assert str(caught.value) == f'template: :{place}: executing "" at <{shown}>: {why}'
+
+
+@pytest.mark.parametrize("template", ["{{.Label}}", '{{.ID "x"}}', "{{range .}}{{end}}", '{{printf "%c" 99999999999}}'])
+def test_rows_take_the_arguments_they_have(template: str) -> None:
+    row = gofuncs.Record(container_noun(), {"Id": "1", "Created": 0}, True)
+    with pytest.raises(ExecError, match="template: :1:"):
+        Template(template).execute(row)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def _rendered(template: Any, event: dict[str, Any]) -> str:
     try:
         return str(template.execute(whole, strict=True))
     except ExecError as error:
-        raise CliError(f"Error parsing format: template: :1:2: {error}", _BAD_TEMPLATE) from None
+        raise CliError(f"Error parsing format: {error}", _BAD_TEMPLATE) from None
 
 
 def sentence(event: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def print_rows(noun: Noun, items: list[dict[str, Any]], form: str, *, truncate: 
             lines.append(template.execute(_Header(noun, {}, truncate), functions=gofuncs.HEADER_FUNCTIONS))
         lines += [template.execute(gofuncs.Record(noun, item, truncate)) for item in items]
     except ExecError as error:
-        raise CliError(f"failed to execute template: template: :1:2: {error}") from None
+        raise CliError(f"failed to execute template: {error}") from None
     if table:
         output.out(columns([cell.split("\t") for line in lines for cell in line.split("\n")]))
     else:
@@ -57,4 +57,4 @@ def render(value: Any, form: str) -> str:
     try:
         return template.execute(value, strict=True)
     except ExecError as error:
-        raise CliError(f"template: :1:2: {error}") from None
+        raise CliError(str(error)) from None

@@ -1,8 +1,8 @@
 """Go templates: text → tokens (text/template/parse/lex.go).
 
-A token is (kind, text). Kinds: ``text``, ``open``, ``close``, ``field`` (.A), ``variable`` ($a), ``identifier``,
-``keyword``, ``string``, ``char``, ``number``, ``bool``, ``nil``, ``dot``, ``|``, ``(``, ``)``, ``,``, ``:=``, ``=``,
-``space``, ``end``.
+A token is (kind, text, offset in the template). Kinds: ``text``, ``open``, ``close``, ``field`` (.A), ``variable``
+($a), ``identifier``, ``keyword``, ``string``, ``char``, ``number``, ``bool``, ``nil``, ``dot``, ``|``, ``(``, ``)``,
+``,``, ``:=``, ``=``, ``space``, ``end``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    Token = tuple[str, str, int]
 
 KEYWORDS = frozenset("if else end range with define template block break continue".split())
 _SPACE = " \t\r\n"
@@ -21,7 +23,7 @@ class ParseError(Exception):
     """The template's text is wrong; the message is Go's."""
 
 
-def tokens(text: str) -> Iterator[tuple[str, str]]:
+def tokens(text: str) -> Iterator[Token]:
     """The tokens of ``text``. Raises ParseError."""
     position = 0
     trim = False
@@ -31,20 +33,20 @@ def tokens(text: str) -> Iterator[tuple[str, str]]:
         if trim:
             piece = piece.lstrip(_SPACE)
         if start < 0:
-            yield "text", piece
-            yield "end", ""
+            yield "text", piece, position
+            yield "end", "", len(text)
             return
         position = start + 2
         if text[position : position + 1] == "-" and text[position + 1 : position + 2] in tuple(_SPACE):
             piece = piece.rstrip(_SPACE)
             position += 2
-        yield "text", piece
+        yield "text", piece, start
         if text.startswith("/*", position):
             position, trim = _comment(text, position)
             continue
-        yield "open", "{{"
+        yield "open", "{{", start
         position, trim = yield from _action(text, position)
-        yield "close", "}}"
+        yield "close", "}}", position
 
 
 def _comment(text: str, position: int) -> tuple[int, bool]:
@@ -59,7 +61,7 @@ def _comment(text: str, position: int) -> tuple[int, bool]:
     raise ParseError("comment ends before closing delimiter")
 
 
-def _action(text: str, position: int) -> Generator[tuple[str, str], None, tuple[int, bool]]:
+def _action(text: str, position: int) -> Generator[Token, None, tuple[int, bool]]:
     """Tokens up to the closing braces; returns (position after them, whether they trim)."""
     depth = 0
     while True:
@@ -74,7 +76,7 @@ def _action(text: str, position: int) -> Generator[tuple[str, str], None, tuple[
         depth += {"(": 1, ")": -1}.get(kind, 0)
         if depth < 0:
             raise ParseError("unexpected right paren")
-        yield kind, word
+        yield kind, word, position
         position += len(word)
 
 

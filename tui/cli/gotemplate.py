@@ -14,7 +14,7 @@ from tui.cli.golex import ParseError, tokens, unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     Node = tuple[Any, ...]
@@ -43,7 +43,11 @@ NIL_MAPS = frozenset(
 
 
 class ExecError(Exception):
-    """Evaluation failed; the message is Go's, ready to print."""
+    """Evaluation failed; the message is Go's, with its place in the template."""
+
+
+class _FieldError(Exception):
+    """A field cannot be taken; says why, not yet where."""
 
 
 class _Break(Exception):
@@ -58,32 +62,35 @@ class Template:
     """A parsed template. Raises ParseError (its text without Go's ``template: :1:`` prefix)."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self.nodes = _Parser(text).parse()
 
     def execute(self, data: Any, *, strict: bool = False, functions: dict[str, Any] | None = None) -> str:
         """The text for ``data``. ``functions`` replace the usual ones by name. Raises ExecError."""
-        run = _Run(strict, {**gofuncs.FUNCTIONS, **(functions or {})})
+        run = _Run(self.text, strict, {**gofuncs.FUNCTIONS, **(functions or {})})
         run.variables = [("$", data)]
         run.walk(self.nodes, data)
         return "".join(run.out)
 
 
 class _Parser:
-    """Tokens → nodes. Nodes are tuples whose first item names them."""
+    """Tokens → nodes: tuples whose first item names them; those of operands end with their offset in the text."""
 
     def __init__(self, text: str) -> None:
         self.tokens = list(tokens(text))
         self.position = 0
+        self.offset = 0  # of the token that next() returned
         self.variables = ["$"]
         self.loops = 0
 
     def peek(self) -> tuple[str, str]:
-        return self.tokens[self.position]
+        return self.tokens[self.position][:2]
 
     def next(self) -> tuple[str, str]:
         token = self.tokens[self.position]
         self.position += token[0] != "end"
-        return token
+        self.offset = token[2]
+        return token[:2]
 
     def peek_solid(self) -> tuple[str, str]:
         while self.peek()[0] == "space":
@@ -213,40 +220,41 @@ class _Parser:
 
     def _operand(self) -> Node:
         node = self._term()
+        names = []
+        offset = self.tokens[self.position][2]  # Go's place for a.b.c is that of .b
         while self.peek()[0] == "field":
-            name = self.next()[1][1:]
-            if node[0] == "field":
-                node = ("field", [*node[1], name])
-            elif node[0] in ("literal", "nil"):
-                raise ParseError(f"unexpected . after term {node[-1]!r}")
-            elif node[0] == "chain":
-                node = ("chain", node[1], [*node[2], name])
-            else:
-                node = ("chain", node, [name])
-        return node
+            names.append(self.next()[1][1:])
+        if not names:
+            return node
+        if node[0] == "field":
+            return ("field", [*node[1], *names], offset)
+        if node[0] in ("literal", "nil"):
+            raise ParseError(f"unexpected . after term {_show(node)}")
+        return ("chain", node, names, offset)
 
     def _term(self) -> Node:
         kind, text = self.next()
+        at = self.offset
         if kind == "identifier":
             if text not in gofuncs.FUNCTIONS:
                 raise ParseError(f'function "{text}" not defined')
-            return ("call", text)
+            return ("call", text, at)
         if kind == "variable":
             self._check_declared(text)
-            return ("variable", text)
+            return ("variable", text, at)
         if kind == "field":
-            return ("field", [text[1:]])
+            return ("field", [text[1:]], at)
         if kind == "(":
             return self._pipeline("parenthesized pipeline", ")")
         if kind in ("dot", "nil"):
-            return (kind,)
+            return (kind, None, at)
         if kind == "bool":
-            return ("literal", text == "true")
+            return ("literal", text == "true", at)
         if kind in ("string", "char"):
             value = unquote(text)
-            return ("literal", ord(value) if kind == "char" and value else value)
+            return ("literal", ord(value) if kind == "char" and value else value, at)
         if kind == "number":
-            return ("literal", _number(text))
+            return ("literal", _number(text), at)
         raise ParseError(f"unexpected <{text}> in operand")
 
 
@@ -264,11 +272,18 @@ def _number(text: str) -> int | float:
 class _Run:
     """One execution: the output, the variables in scope, the functions."""
 
-    def __init__(self, strict: bool, functions: dict[str, Callable[..., Any]]) -> None:
+    def __init__(self, text: str, strict: bool, functions: dict[str, Callable[..., Any]]) -> None:
+        self.text = text
         self.strict = strict
         self.functions = functions
         self.out: list[str] = []
         self.variables: list[tuple[str, Any]] = []
+
+    def error(self, node: Node, shown: str, why: str) -> ExecError:
+        """Go's words: the template's line and column, what was evaluated, and what is wrong with it."""
+        before = self.text[: _offset(node)]
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1)
+        return ExecError(f'template: :{line}:{column}: executing "" at <{shown}>: {why}')
 
     def walk(self, nodes: list[Node], dot: Any) -> None:
         for node in nodes:
@@ -303,7 +318,11 @@ class _Run:
         value = self.pipe(("pipe", [], False, commands), dot)
         mark = len(self.variables)
         empty = True
-        for key, item in _pairs(value):
+        pairs = _pairs(value)
+        if pairs is None:
+            operand = commands[0][0]
+            raise self.error(operand, _show(operand), f"range can't iterate over {gofuncs.printed(value)}")
+        for key, item in pairs:
             empty = False
             names = dict(zip(declared, [item] if len(declared) == 1 else [key, item], strict=False))
             for name, bound in names.items():
@@ -339,30 +358,28 @@ class _Run:
     def _command(self, operands: Node, dot: Any, final: list[Any]) -> Any:
         first, rest = operands[0], operands[1:]
         if first[0] == "call":
-            return self._call(first[1], rest, dot, final)
+            return self._call(first, rest, dot, final)
         arguments = [self._value(node, dot) for node in rest] + final
         if arguments and first[0] == "field":
-            return self._field(dot, first[1], arguments)
+            return self._field(first, dot, first[1], arguments)
         if arguments:
-            shown = _show(first)
-            raise ExecError(f'executing "" at <{shown}>: can\'t give argument to non-function {shown}')
+            raise self.error(first, _show(first), f"can't give argument to non-function {_show(first)}")
         if first[0] == "nil":
-            raise ExecError('executing "" at <nil>: nil is not a command')
+            raise self.error(first, "nil", "nil is not a command")
         return self._value(first, dot)
 
-    def _call(self, name: str, operands: Node, dot: Any, final: list[Any]) -> Any:
+    def _call(self, node: Node, operands: Node, dot: Any, final: list[Any]) -> Any:
+        name = node[1]
         if name in ("and", "or"):
             return self._lazy(name, operands, dot, final)
         arguments = [self._value(node, dot) for node in operands] + final
         try:
             return self.functions[name](*arguments)
-        except gofuncs.FunctionError as error:
+        except (gofuncs.FunctionError, ArithmeticError, ValueError) as error:
             shown = " ".join([name, *map(_show, operands)])
-            raise ExecError(f'executing "" at <{shown}>: error calling {name}: {error}') from None
+            raise self.error(node, shown, f"error calling {name}: {error}") from None
         except TypeError:
-            raise ExecError(
-                f'executing "" at <{name}>: wrong number of args for {name}: got {len(arguments)}'
-            ) from None
+            raise self.error(node, name, f"wrong number of args for {name}: got {len(arguments)}") from None
 
     def _lazy(self, name: str, operands: Node, dot: Any, final: list[Any]) -> Any:
         value: Any = gofuncs.MISSING
@@ -375,7 +392,7 @@ class _Run:
     def _value(self, node: Node, dot: Any) -> Any:
         kind = node[0]
         if kind == "field":
-            return self._field(dot, node[1])
+            return self._field(node, dot, node[1])
         if kind == "literal":
             return node[1]
         if kind == "dot":
@@ -387,34 +404,37 @@ class _Run:
         if kind == "variable":
             return next(value for name, value in reversed(self.variables) if name == node[1])
         if kind == "chain":
-            return self._field(self._value(node[1], dot), node[2])
-        return self._call(node[1], (), dot, [])
+            return self._field(node, self._value(node[1], dot), node[2])
+        return self._call(node, (), dot, [])
 
-    def _field(self, value: Any, path: list[str], arguments: list[Any] | None = None) -> Any:
-        shown = "." + ".".join(path)
+    def _field(self, node: Node, value: Any, path: list[str], arguments: list[Any] | None = None) -> Any:
         parent = ""
         for index, name in enumerate(path):
-            last = index == len(path) - 1
-            value = self._member(value, name, parent, shown, (arguments or []) if last else [])
+            try:
+                value = self._member(value, name, parent, (arguments or []) if index == len(path) - 1 else [])
+            except _FieldError as error:
+                raise self.error(node, "." + ".".join(path), str(error)) from None
             parent = name
         return value
 
-    def _member(self, value: Any, name: str, parent: str, shown: str, arguments: list[Any]) -> Any:
-        where = f'executing "" at <{shown}>'
+    def _member(self, value: Any, name: str, parent: str, arguments: list[Any]) -> Any:
         if isinstance(value, gofuncs.Record):
             if name not in value.noun.fields:
-                raise ExecError(f"{where}: can't evaluate field {name} in type {value.noun.type_name}")
-            return value.get(name, arguments)
+                raise _FieldError(f"can't evaluate field {name} in type {value.noun.type_name}")
+            try:
+                return value.get(name, arguments)
+            except TypeError:
+                raise _FieldError(f"wrong number of args for {name}: got {len(arguments)}") from None
         if arguments:
-            raise ExecError(f"{where}: {name} is not a method but has arguments")
+            raise _FieldError(f"{name} is not a method but has arguments")
         if isinstance(value, dict):
-            return _lookup(value, name, parent, where, self.strict)
+            return _lookup(value, name, parent, self.strict)
         if value is None or value is gofuncs.MISSING:
-            raise ExecError(f'{where}: nil data; no entry for key "{name}"')
-        raise ExecError(f"{where}: can't evaluate field {name} in type interface {{}}")
+            raise _FieldError(f'nil data; no entry for key "{name}"')
+        raise _FieldError(f"can't evaluate field {name} in type interface {{}}")
 
 
-def _lookup(value: dict[str, Any], name: str, parent: str, where: str, strict: bool) -> Any:
+def _lookup(value: dict[str, Any], name: str, parent: str, strict: bool) -> Any:
     if name in value:
         return value[name]
     if parent not in OPEN_MAPS:
@@ -425,19 +445,25 @@ def _lookup(value: dict[str, Any], name: str, parent: str, where: str, strict: b
         if name in OPTIONAL:
             return None
         if strict:
-            raise ExecError(f'{where}: map has no entry for key "{name}"')
+            raise _FieldError(f'map has no entry for key "{name}"')
     return gofuncs.MISSING
 
 
-def _pairs(value: Any) -> Iterator[tuple[Any, Any]]:
+def _pairs(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """What ``range`` goes through; None for values it cannot."""
     if isinstance(value, dict):
-        yield from sorted(value.items())
-    elif isinstance(value, list):
-        yield from enumerate(value)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield from ((number, number) for number in range(value))
-    elif value is not None and value is not gofuncs.MISSING:
-        raise ExecError(f"range can't iterate over {gofuncs.printed(value)}")
+        return sorted(value.items())
+    if isinstance(value, list):
+        return enumerate(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return ((number, number) for number in range(value))
+    return () if value is None or value is gofuncs.MISSING else None
+
+
+def _offset(node: Node) -> int:
+    while node[0] == "pipe":
+        node = node[3][0][0]
+    return int(node[-1])
 
 
 def _nil(commands: list[Node]) -> str:
@@ -458,4 +484,4 @@ def _show(node: Node) -> str:
         return go_quote(node[1]) if isinstance(node[1], str) else gofuncs.printed(node[1])
     if kind == "chain":
         return f"{_show(node[1])}.{'.'.join(node[2])}"
-    return {"dot": ".", "nil": "nil", "pipe": "(...)"}.get(kind, str(node[-1]))
+    return {"dot": ".", "nil": "nil", "pipe": "(...)"}.get(kind, str(node[1]))

@@ -73,4 +73,4 @@ def _print_rendered(template: Any, found: list[Any]) -> None:
         try:
             output.out(template.execute(value, strict=True) + "\n")
         except ExecError as error:
-            raise CliError(f"{_PREFIX}: template: :1:2: {error}") from None
+            raise CliError(f"{_PREFIX}: {error}") from None
