@@ -122,11 +122,12 @@ def _join(manager: _Manager, found: Hierarchy, scope: str, pid: int) -> Placemen
         except FileExistsError:
             try:
                 placed = _placed(found, scope, manager.folder(scope))
-                manager.attach(scope, "/monitors" if found.unified else "", pid)
+                # On version 2 the scope itself takes no process any more: it has handed its controllers down.
+                manager.attach(scope, "/monitors" if found.version == 2 else "", pid)
             except FileNotFoundError:
                 continue  # it ended meanwhile
-            return placed
-        placed = _placed(found, scope, manager.folder(scope))
+        else:
+            placed = _placed(found, scope, manager.folder(scope))
         if found.unified:
             write_file(os.path.join(_monitors(placed), "cgroup.procs"), str(pid))
         return placed

@@ -1,4 +1,4 @@
-"""Checks that run inside the test machine: cgroup version 2 alone, with systemd as pid 1 or without.
+"""Checks that run inside the test machine: cgroup version 2 alone, and systemd as pid 1.
 
 To add one, decorate a function in a module ``guest_*.py`` of this folder (a new one is found by its name)::
 
@@ -8,17 +8,20 @@ To add one, decorate a function in a module ``guest_*.py`` of this folder (a new
     def an_engine_runs_a_container() -> None:
         assert ...
 
-    @check(systemd=True, seconds=120)
+    @check("systemd", seconds=120)
     def it_lives_in_its_scope() -> None:
         assert ...
 
-``tests/vm/test_vm.py`` boots one machine for all checks without systemd and one for those with it, and shows each check
-as a test of its own: ``pytest tests/vm -k an_engine``. A check runs as root in a process of its own, forked from one
-that has imported all modules; what it leaves behind the next one meets. ``seconds`` is its time limit.
+There are three ways to boot: ``plain`` (the default: version 2, pid 1 is a shell), ``systemd`` (version 2) and
+``hybrid`` (systemd with the version 1 controllers that the kernel still has, and version 2 beside them); a check may
+name several.
+``tests/vm/test_vm.py`` boots one machine for all checks of a way and shows each as a test of its own:
+``pytest tests/vm -k an_engine``. A check runs as root in a process of its own, forked from one that has imported all
+modules; what it leaves behind the next one meets. ``seconds`` is its time limit.
 
 The machine's root is the host's with a throw-away disk over it; /tmp and /var/tmp are an empty ext4 (an overlay's upper
 layer can lie there, not elsewhere); there is no network but ``lo``. Python is 20 to 40 times slower than outside.
-Only a selection is run with ``-k`` or by name: ``python -m tests.vm.guest plain|systemd [NAME...]`` inside.
+Inside, ``python -m tests.vm.guest NAME...`` runs the checks.
 """
 
 from __future__ import annotations
@@ -37,11 +40,11 @@ _MARK = "::check"
 
 
 class Check(NamedTuple):
-    """``name`` is ``module.function``."""
+    """``name`` is ``boot:module.function``."""
 
     name: str
     function: Callable[[], None]
-    systemd: bool
+    boot: str
     seconds: int
 
 
@@ -56,20 +59,21 @@ class Outcome(NamedTuple):
 CHECKS: list[Check] = []
 
 
-def check(*, systemd: bool = False, seconds: int = 60) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register a function of this folder's ``guest_*`` modules."""
+def check(*boots: str, seconds: int = 60) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Register a function of this folder's ``guest_*`` modules for ``plain``, ``systemd`` or ``hybrid``."""
 
     def register(function: Callable[[], None]) -> Callable[[], None]:
-        add(function, systemd=systemd, seconds=seconds)
+        add(function, *boots, seconds=seconds)
         return function
 
     return register
 
 
-def add(function: Callable[[], None], *, name: str = "", systemd: bool = False, seconds: int = 60) -> None:
-    """The same for a function that is made in a loop."""
+def add(function: Callable[[], None], *boots: str, name: str = "", seconds: int = 60) -> None:
+    """The same for a function that is made in a loop, and has no ``name`` of its own."""
     home = function.__module__.rpartition(".")[2].removeprefix("guest_")
-    CHECKS.append(Check(name or f"{home}.{function.__name__}", function, systemd, seconds))
+    name = name or function.__name__
+    CHECKS.extend(Check(f"{boot}:{home}.{name}", function, boot, seconds) for boot in boots or ("plain",))
 
 
 def load() -> list[Check]:
@@ -96,10 +100,10 @@ def parse(output: str) -> dict[str, Outcome]:
     return found
 
 
-def main(suite: str, names: list[str]) -> None:
-    """Run the checks of ``plain`` or ``systemd``, or the named ones of them."""
+def main(names: list[str]) -> None:
+    """Run the checks of these names."""
     for one in load():
-        if one.systemd == (suite == "systemd") and (not names or one.name in names):
+        if one.name in names:
             _say(f"begin {one.name}")
             started = time.monotonic()
             code = _run(one)
@@ -130,4 +134,4 @@ if __name__ == "__main__":
     # The checks' modules register with the module's own name, not with __main__.
     from tests.vm import guest
 
-    guest.main(sys.argv[1], sys.argv[2:])
+    guest.main(sys.argv[1:])

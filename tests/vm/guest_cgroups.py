@@ -22,7 +22,7 @@ def _with_groups(effect: Effect) -> Callable[[], None]:
 
 
 for _effect in EFFECTS:
-    add(_with_groups(_effect), name=f"cgroups.{_effect.__name__}")
+    add(_with_groups(_effect), name=_effect.__name__)
 
 
 @check()

@@ -13,6 +13,8 @@ cd /mnt || exit 1
 $busybox mkdir -p upper work root kept
 $busybox mkdir -m 1777 tmp
 $busybox mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work root root
+# A host that is itself a container must not make systemd believe that the machine is one.
+$busybox rm -f root/.dockerenv
 $busybox mkdir -p root/share root/lib/modules
 $busybox mount -o bind "$VM_FOLDER/share" root/share
 $busybox mount -o bind "$VM_KERNEL/lib/modules" root/lib/modules

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from contextlib import ExitStack
 
+from core import oci
 from core.errors import Unavailable
 from core.linux import cgroups, placement
 from core.linux.cgroup_files import read_file
 from core.linux.cgroups import Placement
-from tests.linux.cgroup_effects import code_of, eat, refusal, run_in, stay
+from tests.linux.cgroup_effects import code_of, eat, fork_until_refused, may_open, refusal, run_in, stay
 from tests.support import CHECKOUT, wait_until
 from tests.vm.guest import check
 
@@ -37,7 +38,14 @@ def _systemctl(*words: str) -> str:
 
 
 def _group_of(pid: int) -> str:
-    return read_file(f"/proc/{pid}/cgroup").strip()
+    """Its group on version 2, or on a hybrid's leg of it."""
+    lines = read_file(f"/proc/{pid}/cgroup").splitlines()
+    return next(line for line in lines if line.startswith("0::"))
+
+
+def _read(placed: Placement, controller: str, name: str) -> str:
+    folder = placed.parents["unified" if placed.version == 2 else controller]
+    return read_file(os.path.join(folder, name)).strip()
 
 
 def _adopt(engine: str, pid: int) -> Placement:
@@ -50,40 +58,55 @@ def _gone(engine: str) -> None:
     wait_until(lambda: "could not be found" in _systemctl("status", f"dockyard-{engine}.scope"), 30, "the scope ends")
 
 
-@check(systemd=True)
+@check("systemd", "hybrid")
 def a_scope_holds_monitors_and_containers_with_their_limits() -> None:
     pid = _zygote()
     placed = _adopt("one", pid)
-    folder = placed.parents["unified"]
-    assert folder == "/sys/fs/cgroup/system.slice/dockyard-one.scope"
+    assert all(folder.endswith("/system.slice/dockyard-one.scope") for folder in placed.parents.values()), placed
     assert _group_of(pid) == "0::/system.slice/dockyard-one.scope/monitors"
-    assert {"cpu", "memory", "pids", "cpuset", "io"} <= set(read_file(f"{folder}/cgroup.subtree_control").split())
-    assert read_file(f"{folder}/pids.max").strip() == "max"
+    assert _read(placed, "pids", "pids.max") == "max"
     assert _systemctl("show", "-p", "Delegate", "--value", "dockyard-one.scope") == "yes"
-    resources = {"memory": {"limit": 32 << 20, "swap": 32 << 20}, "devices": [{"allow": False, "access": "rwm"}]}
-    group, warnings = cgroups.create(placed, "box", resources)  # type: ignore[arg-type]
+    devices: list[oci.DeviceRule] = [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+    ]
+    group, warnings = cgroups.create(placed, "box", {"pids": {"limit": 5}, "devices": devices})
     assert warnings == []
-    assert code_of(run_in(group, eat)) == -signal.SIGKILL
-    assert group.oom_kills() == 1
-    # An out-of-memory kill of a container must not end the scope (OOMPolicy).
-    assert _systemctl("is-active", "dockyard-one.scope") == "active"
+    assert code_of(run_in(group, fork_until_refused)) == 4
+    group.kill_all()
+    assert code_of(run_in(group, lambda: int(may_open("/dev/full", os.O_RDONLY)))) == 0
     assert group.remove() == []
     _end(pid)
     _gone("one")
 
 
-@check(systemd=True)
+@check("systemd")
+def an_out_of_memory_kill_of_a_container_does_not_end_the_scope() -> None:
+    pid = _zygote()
+    placed = _adopt("oom", pid)
+    switched_on = _read(placed, "", "cgroup.subtree_control").split()
+    assert {"cpu", "memory", "pids", "cpuset", "io"} <= set(switched_on)
+    group, warnings = cgroups.create(placed, "box", {"memory": {"limit": 32 << 20, "swap": 32 << 20}})
+    assert warnings == []
+    assert code_of(run_in(group, eat)) == -signal.SIGKILL
+    assert group.oom_kills() == 1
+    assert _systemctl("is-active", "dockyard-oom.scope") == "active"
+    assert group.remove() == []
+    _end(pid)
+    _gone("oom")
+
+
+@check("systemd", "hybrid")
 def a_reload_of_systemd_leaves_limits_alone() -> None:
     pid = _zygote()
     placed = _adopt("reload", pid)
-    group, warnings = cgroups.create(placed, "box", {"pids": {"limit": 7}, "cpu": {"quota": 5000}})
+    group, warnings = cgroups.create(placed, "box", {"pids": {"limit": 7}})
     assert warnings == []
     inside = run_in(group, stay)
     _systemctl("daemon-reload")
     assert _systemctl("is-active", "dockyard-reload.scope") == "active"
     assert group.usage().pids_limit == 7
-    assert read_file(os.path.join(group.folders["unified"], "cpu.max")).split()[0] == "5000"
-    assert group.pids() == [inside]
+    wait_until(lambda: group.pids() == [inside], 10, "it is in")
     group.kill_all()
     assert code_of(inside) == -signal.SIGKILL
     assert group.remove() == []
@@ -91,7 +114,7 @@ def a_reload_of_systemd_leaves_limits_alone() -> None:
     _gone("reload")
 
 
-@check(systemd=True)
+@check("systemd", "hybrid")
 def the_next_zygote_joins_the_scope() -> None:
     first, second = _zygote(), _zygote()
     placed = _adopt("again", first)
@@ -102,12 +125,14 @@ def the_next_zygote_joins_the_scope() -> None:
     _end(first)
     assert _adopt("again", second) == placed
     assert _group_of(second) == _group_of(monitor) == "0::/system.slice/dockyard-again.scope/monitors"
+    # No hierarchy is left in which it still belongs to the daemon's service.
+    assert "vm.service" not in read_file(f"/proc/{second}/cgroup")
     assert _systemctl("is-active", "dockyard-again.scope") == "active"
     _end(second, monitor)
     _gone("again")
 
 
-@check(systemd=True, seconds=120)
+@check("systemd", "hybrid", seconds=120)
 def a_scope_that_is_just_ending_is_made_anew() -> None:
     for _ in range(5):
         first, second = _zygote(), _zygote()
@@ -120,7 +145,7 @@ def a_scope_that_is_just_ending_is_made_anew() -> None:
     _gone("race")
 
 
-@check(systemd=True)
+@check("systemd", "hybrid")
 def systemd_is_reached_without_a_bus() -> None:
     placement._Manager._SYSTEM_BUS = "/nowhere"
     pid = _zygote()
@@ -132,7 +157,7 @@ def systemd_is_reached_without_a_bus() -> None:
     _gone("private")
 
 
-@check(systemd=True)
+@check("systemd", "hybrid")
 def nobody_answers_is_an_error_that_says_so() -> None:
     placement._Manager._SYSTEM_BUS = placement._Manager._PRIVATE = "/nowhere"
     pid = _zygote()
@@ -153,7 +178,7 @@ signal.pause()
 """
 
 
-@check(systemd=True, seconds=120)
+@check("systemd", "hybrid", seconds=120)
 def the_scope_outlives_the_service_that_made_it() -> None:
     """A service that is stopped takes what is below it along; the scope is beside it, and it starts again."""
     told = "/tmp/maker-pid"

@@ -69,6 +69,15 @@ def missing() -> str:
     return "" if _virtiofsd() else "virtiofsd"
 
 
+def systemd_version() -> int:
+    """The version of the systemd that is installed here, and runs there; 0 without one."""
+    try:
+        done = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return int(done.stdout.split()[1].partition(".")[0].partition("~")[0])
+
+
 def to_keep(folder: Path) -> list[str]:
     """``folder`` where the machine would hide it: /tmp and /var/tmp are empty inside."""
     return [str(folder)] if folder.is_relative_to("/tmp") or folder.is_relative_to("/var/tmp") else []
@@ -135,8 +144,13 @@ def run(
     cwd: str | Path = "/",
     timeout: float = 300.0,
     memory: int = 2048,
+    words: str = "",
 ) -> Result:
-    """Run ``argv`` as root in a machine of its own. ``keep``: folders below /tmp that stay visible inside."""
+    """Run ``argv`` as root in a machine of its own.
+
+    ``keep``: folders below /tmp that stay visible inside. ``memory`` in MB. ``words``: more for the kernel's command
+    line, which systemd reads too.
+    """
     if reason := impossible():
         raise Unavailable(reason)
     if lack := missing():
@@ -146,7 +160,7 @@ def run(
         with ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix="dkvm", dir="/var/tmp"))
             stack.callback(shutil.rmtree, folder)
-            found = _boot(stack, folder, image, argv, systemd, keep, cwd, timeout, memory)
+            found = _boot(stack, folder, image, argv, systemd, keep, cwd, timeout, memory, words)
         if found is not None:
             return found
     raise AssertionError(f"the machine did not come up in {_BOOTS} tries")
@@ -162,6 +176,7 @@ def _boot(
     cwd: str | Path,
     timeout: float,
     memory: int,
+    words: str,
 ) -> Result | None:
     """One boot; None when it died before the command began."""
     for name in ("share", "root"):
@@ -182,7 +197,7 @@ def _boot(
         "VM_MASK": _MASK,
     }
     log = stack.enter_context((folder / "log").open("ab"))
-    qemu = subprocess.Popen(_qemu(folder, image, variables, memory), stdin=subprocess.DEVNULL, stderr=log)
+    qemu = subprocess.Popen(_qemu(folder, image, variables, memory, words), stdin=subprocess.DEVNULL, stderr=log)
     stack.callback(_end, qemu)
     try:
         qemu.wait(timeout)
@@ -214,11 +229,11 @@ def _start_file_server(stack: ExitStack, folder: Path) -> None:
     wait_until(ready, 20, "the file server listens")
 
 
-def _qemu(folder: Path, image: Path, variables: dict[str, str], memory: int) -> list[str]:
-    words = " ".join(f'"{name}={value}"' for name, value in variables.items())
+def _qemu(folder: Path, image: Path, variables: dict[str, str], memory: int, words: str) -> list[str]:
+    assignments = " ".join(f'"{name}={value}"' for name, value in variables.items())
     kernel_line = (
         f"root=host rootfstype=virtiofs rw init={folder}/init console=ttyS0 quiet panic=-1 mitigations=off "
-        f"systemd.show_status=0 {words}"
+        f"systemd.show_status=0 {words} {assignments}"
     )
     return [
         "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi",

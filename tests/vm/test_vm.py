@@ -15,33 +15,51 @@ from tests.vm import guest, machine
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.timeout(900)]
 _SECONDS = 800.0
+#: systemd's own way back to version 1; the second word is asked for since 256.
+_HYBRID = (
+    "systemd.unified_cgroup_hierarchy=false systemd.legacy_systemd_cgroup_controller=false "
+    "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
+)
+#: The first systemd without version 1.
+_WITHOUT_V1 = 258
+
+
+def _impossible(boot: str) -> str:
+    if boot == "hybrid" and machine.systemd_version() >= _WITHOUT_V1:
+        return f"systemd {machine.systemd_version()} has no cgroup version 1 any more"
+    return machine.impossible()
 
 
 @functools.cache
-def _outcomes(systemd: bool, names: tuple[str, ...]) -> tuple[dict[str, guest.Outcome], str]:
+def _outcomes(boot: str, names: tuple[str, ...]) -> tuple[dict[str, guest.Outcome], str]:
     """The checks' outcomes and all that the machine wrote."""
-    suite = "systemd" if systemd else "plain"
-    argv = [str(CHECKOUT / ".venv/bin/python"), "-B", "-m", "tests.vm.guest", suite, *names]
-    result = machine.run(argv, systemd=systemd, cwd=CHECKOUT, keep=machine.to_keep(CHECKOUT), timeout=_SECONDS)
+    result = machine.run(
+        [str(CHECKOUT / ".venv/bin/python"), "-B", "-m", "tests.vm.guest", *names],
+        systemd=boot != "plain",
+        words=_HYBRID if boot == "hybrid" else "",
+        cwd=CHECKOUT,
+        keep=machine.to_keep(CHECKOUT),
+        timeout=_SECONDS,
+    )
     return guest.parse(result.output), f"exit code {result.code}\n{result.output}"
 
 
 @pytest.fixture(scope="session")
-def chosen(request: pytest.FixtureRequest) -> dict[bool, tuple[str, ...]]:
-    """The names of the checks that this run selected, by machine."""
-    found: dict[bool, list[str]] = {False: [], True: []}
+def chosen(request: pytest.FixtureRequest) -> dict[str, tuple[str, ...]]:
+    """The names of the checks that this run selected, by the way to boot."""
+    found: dict[str, list[str]] = {}
     for item in request.session.items:
-        one = getattr(item, "callspec", None) and item.callspec.params.get("one")  # type: ignore[attr-defined]
+        one = item.callspec.params.get("one") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else 0
         if isinstance(one, guest.Check):
-            found[one.systemd].append(one.name)
-    return {systemd: tuple(names) for systemd, names in found.items()}
+            found.setdefault(one.boot, []).append(one.name)
+    return {boot: tuple(names) for boot, names in found.items()}
 
 
 @pytest.mark.parametrize("one", [pytest.param(one, id=one.name) for one in guest.load()])
-def test_in_the_machine(one: guest.Check, chosen: dict[bool, tuple[str, ...]]) -> None:
-    if reason := machine.impossible():
-        pytest.skip(f"no machine with cgroup v2: {reason}")
-    outcomes, everything = _outcomes(one.systemd, chosen[one.systemd])
+def test_in_the_machine(one: guest.Check, chosen: dict[str, tuple[str, ...]]) -> None:
+    if reason := _impossible(one.boot):
+        pytest.skip(f"no machine to test in: {reason}")
+    outcomes, everything = _outcomes(one.boot, chosen[one.boot])
     assert one.name in outcomes, f"the machine ended before this check did:\n{everything[-4000:]}"
     outcome = outcomes[one.name]
     assert outcome.code == 0, f"exit code {outcome.code} after {outcome.seconds} s:\n{outcome.output}"
