@@ -180,8 +180,8 @@ def test_a_signal_is_forwarded(fake: Fake) -> None:
     assert client.returncode == 143
 
 
-@pytest.mark.parametrize("back", [True, False])
-def test_an_engine_that_dies_while_the_container_runs(fake: Fake, back: bool) -> None:
+@pytest.mark.parametrize(("back", "code"), [("there", 8), ("gone", 9), ("forgotten", 125)])
+def test_an_engine_that_dies_while_the_container_runs(fake: Fake, back: str, code: int) -> None:
     container = Container(b"still here\n")
     waits = 0
 
@@ -192,16 +192,20 @@ def test_an_engine_that_dies_while_the_container_runs(fake: Fake, back: bool) ->
             exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
             container.ended.wait(10)
             exchange.connection.shutdown(2)
-        elif back:
+        elif back == "there":
             exchange.reply({"StatusCode": 8})
         else:
             exchange.reply({"message": "No such container"}, 404)
 
-    engine = fake({**container.routes, f"POST /containers/{ID}/wait": wait})
+    def events(exchange: Exchange) -> None:
+        die = {"Type": "container", "Action": "die", "Actor": {"ID": ID, "Attributes": {"exitCode": "9"}}}
+        exchange.chunked(*[json.dumps(die).encode() + b"\n"] if back == "gone" else [], kind="application/json")
+
+    engine = fake({**container.routes, f"POST /containers/{ID}/wait": wait, "GET /events": events})
     done = dockyard(engine, "run", "busybox")
     assert done.stdout == b"still here\n"
-    assert done.returncode == (8 if back else 125)
-    assert (b"its exit code is not known" in done.stderr) is not back
+    assert done.returncode == code
+    assert (b"its exit code is not known" in done.stderr) is (back == "forgotten")
 
 
 def test_a_closed_stdout_is_never_the_engines_socket(fake: Fake) -> None:

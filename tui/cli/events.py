@@ -6,11 +6,11 @@ from tui.cli import output
 from tui.cli.engine import connect
 from tui.cli.errors import CliError
 from tui.cli.images import lines
-from tui.cli.jsonlite import decode
+from tui.cli.jsonlite import decode, encode
 from tui.cli.logs import moment
 from tui.cli.ps import filters
 from tui.cli.transport import target
-from tui.cli.units import rfc3339_nano
+from tui.cli.units import parse_moment, rfc3339_nano
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ def run(options: Options) -> int:
         else:
             output.out(line.decode() + "\n" if form == "json" else sentence(decode(line)))
     return 0
+
+
+def past(wanted: dict[str, dict[str, bool]]) -> list[dict[str, Any]]:
+    """The events up to now that the engine remembers and the filters let through."""
+    query = {"since": "0", "until": parse_moment("0s"), "filters": encode(wanted).decode()}
+    return [decode(line) for line in lines(connect().request("GET", target("/events", query)))]
 
 
 def _rendered(template: Any, event: dict[str, Any]) -> str:

@@ -223,13 +223,26 @@ class Attachment:
     def _status_from_the_next_engine(self) -> dict[str, Any]:
         """The engine died while the container, which outlives it, ran: ask the one that has taken over."""
         try:
-            found = connect().request("POST", f"/containers/{quote(self.identifier)}/wait").json()
+            try:
+                found = connect().request("POST", f"/containers/{quote(self.identifier)}/wait").json()
+            except ApiError as error:
+                found = self._status_from_events()  # with --rm it is gone already
+                if error.status != 404 or found is None:
+                    raise
         except CliError as error:
             raise CliError(
                 f"the engine went away while the container ran; its exit code is not known ({error.message})",
                 _ENGINE_ERROR,
             ) from None
         return dict(found)
+
+    def _status_from_events(self) -> dict[str, Any] | None:
+        """What the engine's memory of events says of the container's end."""
+        from tui.cli.events import past
+
+        told = {"container": {self.identifier: True}, "event": {"die": True}}
+        codes = [event["Actor"]["Attributes"].get("exitCode") for event in past(told)]
+        return {"StatusCode": int(codes[-1])} if codes and codes[-1] else None
 
     def _let_it_go(self) -> None:
         """After a failed start: a container with --rm is about to vanish; be back when it has."""
