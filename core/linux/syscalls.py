@@ -20,7 +20,6 @@ from typing import NamedTuple
 PathLike = str | bytes
 
 CLONE_PIDFD = 0x1000
-CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWCGROUP = 0x0200_0000
 CLONE_NEWUTS = 0x0400_0000
@@ -176,12 +175,10 @@ class _CloneArgs(ctypes.Structure):
 def clone3(flags: int, *, cgroup_fd: int | None = None) -> tuple[int, int]:
     """Fork with namespaces (clone(2)). Parent: (pid, pidfd); child: (0, -1). The pidfd is close-on-exec.
 
-    With ``cgroup_fd`` (a folder of cgroup2) the child is born in that cgroup. With CLONE_PARENT it is a child of this
-    process's parent, and its exit signal is this process's own (the kernel wants none to be named). One thread only.
+    With ``cgroup_fd`` (a folder of cgroup2) the child is born in that cgroup. One thread only.
     """
     pidfd = ctypes.c_int(-1)
-    exit_signal = 0 if flags & CLONE_PARENT else int(signal.SIGCHLD)
-    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=exit_signal)
+    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=int(signal.SIGCHLD))
     if cgroup_fd is not None:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup_fd

@@ -25,7 +25,7 @@ FAILED = "failed"  # step, path, message, errno, exit code
 
 _START = b"s"
 _MAX_PACKET = 65536
-_MAX_FDS = 8
+_MAX_FDS = 1
 _MAX_TEXT = 8192
 
 
@@ -66,10 +66,6 @@ class Report:
             text = "".join(traceback.format_exception(error)) if number == 0 else str(error)
             self._say(FAILED, "", "", text[-_MAX_TEXT:], number, 128)
         os._exit(1)
-
-    def tell(self, kind: str, *fields: Any, fds: tuple[int, ...] = ()) -> None:
-        """Anything else; its meaning is between the two."""
-        self._say(kind, *fields, fds=fds)
 
     def _say(self, kind: str, *fields: Any, fds: tuple[int, ...] = ()) -> None:
         try:

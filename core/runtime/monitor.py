@@ -18,9 +18,10 @@ import signal
 import socket
 import time
 
-from core.errors import Conflict, DockyardError, NotFound, from_os_error
-from core.linux import cgroups
-from core.runtime import exitrecord, protocol
+from core import oci
+from core.errors import Conflict, DockyardError, NotFound, StartFailed, from_os_error
+from core.linux import cgroups, process
+from core.runtime import birth, exitrecord, protocol
 from core.runtime.child import Child, Ended, Listener, connect
 from core.runtime.control import MAX_CONNECTIONS, Connection
 from core.runtime.control import Listener as ControlListener
@@ -28,7 +29,6 @@ from core.runtime.execs import Execs, Home, as_reply
 from core.runtime.logs import LogWriter
 from core.runtime.poller import READ, Poller
 from core.runtime.session import Slots
-from core.runtime.starter import Facts, Owner, Starter
 from core.runtime.streams import Buffer, Streams
 
 #: A client that takes nothing for so long after the end is left.
@@ -38,7 +38,7 @@ _OOM_LOOKS = 25
 _OOM_LOOK_MS = 20
 
 
-class Monitor(Listener, Owner):
+class Monitor(Listener):
     """See the module. ``path`` is the bundle, ``first`` the connection that is the birth lease."""
 
     def __init__(self, path: str, first: socket.socket, oom_score: int) -> None:
@@ -48,7 +48,6 @@ class Monitor(Listener, Owner):
         self._leaving = False
         self._child: Child | None = None
         self._start_time = 0
-        self._wanted = self._furnished = False
         self._overlay_fd = self._oom_fd = -1
         self._oom_told = self._oom_looks = self._memory_limit = 0
         self._log: LogWriter | None = None
@@ -59,61 +58,65 @@ class Monitor(Listener, Owner):
         self._exited: protocol.Exited | None = None
         self._run_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._slots = Slots()
-        self._starter = Starter(self._poller, self, path, oom_score)
         self._lease = Connection(self._poller, first, self._dispatch, self._connection_ended)
         self._connections.append(self._lease)
-
-    # --- birth: what the starter says ------------------------------------------------------------------
-
-    def learned(self, known: Facts) -> None:
         try:
-            self._open_log(known["log"])
-            self._listener = ControlListener(self._poller, self._run_fd, self._accept)
+            self._make(birth.read(path), oom_score)
+        except StartFailed as error:
+            cause = error.__cause__
+            number = (cause.errno or 0) if isinstance(cause, OSError) else 0
+            self.failed(error.step, error.path, str(error), number, error.exit_code)
+            self._abandon()
         except OSError as error:
-            path = str(error.filename or "")
-            self.failed("log", path, f"open the container's log: {error.strerror}", error.errno or 0, 128)
-        buffer = Buffer()
-        self._streams = Streams(self._poller, buffer, self._slots, tty=known["tty"], log=self._log)
-        self._streams.close_with_client = known["stdin_once"]
-        if known["open_stdin"]:
-            self._streams.expect_input()
-        self._memory_limit = known["memory_limit"]
-        self._cgroup = cgroups.Cgroup(known["cgroup_version"], known["cgroup_folders"])
-        self._execs = Execs(
-            Home(self._poller, buffer, self._slots, self._cgroup, self._tell, known["namespaces"], known["oom_score"])
-        )
-
-    def _open_log(self, log: protocol.LogConfig | None) -> None:
-        if log is not None:
-            self._log = LogWriter(log["folder"], log["max_size"], log["max_files"], self.warned)
-
-    def made(self, pid: int, begun: int, pidfd: int, sock: socket.socket, pipes: dict[int, int]) -> None:
-        assert self._execs is not None
-        assert self._streams is not None
-        assert self._cgroup is not None
-        self._start_time = begun
-        self._child = Child(self._poller, self, pid, pidfd, sock)
-        connect(self._streams, pipes)
-        self._execs.home.pid_fd = os.dup(pidfd)
-        if self._phase == "failed":
+            where = f" ({error.filename})" if error.filename else ""
+            self.failed("", str(error.filename or ""), f"{error.strerror}{where}", error.errno or 0, 128)
             self._abandon()
-            return
+
+    def _make(self, bundle: birth.Bundle, oom_score: int) -> None:
+        """Everything up to the point where only ``Start`` is missing. Raises StartFailed or OSError."""
+        spec, config = bundle
+        resources = spec["linux"].get("resources", {})
+        self._memory_limit = resources.get("memory", {}).get("limit", 0)
+        self._cgroup, warnings = birth.make_cgroup(bundle)
+        for warning in warnings:
+            self.warned(warning)
+        self._make_streams(spec, config, oom_score)
+        self._make_init(bundle, oom_score)
+        # Init enters its cgroup and the daemon attaches clients while the rest is made.
+        self._log = birth.open_log(config, self.warned)
+        if self._streams is not None:
+            self._streams.log = self._log
+        self._listener = ControlListener(self._poller, self._run_fd, self._accept)
         self._watch_oom(self._cgroup)
-        self._tell(protocol.Created(os.getpid(), pid, begun))
+        self._overlay_fd = birth.make_overlay(config)
 
-    def furnished(self, overlay_fd: int) -> None:
-        self._overlay_fd = overlay_fd
-        self._furnished = True
-        self._go_on()
+    def _make_streams(self, spec: oci.Spec, config: protocol.MonitorConfig, oom_score: int) -> None:
+        assert self._cgroup is not None
+        buffer = Buffer()
+        self._streams = Streams(self._poller, buffer, self._slots, tty=config["tty"])
+        self._streams.close_with_client = config["stdin_once"]
+        if config["open_stdin"]:
+            self._streams.expect_input()
+        namespaces = spec["linux"].get("namespaces", [])
+        oom_score = spec["process"].get("oomScoreAdj", oom_score)
+        self._execs = Execs(Home(self._poller, buffer, self._slots, self._cgroup, self._tell, namespaces, oom_score))
 
-    def _go_on(self) -> None:
-        if self._wanted and self._furnished and self._child is not None:
-            self._child.start(self._overlay_fd)
-
-    def starter_ended(self) -> None:
-        if not self._furnished:
-            self.failed("", "", "the process that makes the container was killed", 0, 128)
-            self._abandon()
+    def _make_init(self, bundle: birth.Bundle, oom_score: int) -> None:
+        assert self._cgroup is not None
+        assert self._streams is not None
+        assert self._execs is not None
+        stdio, pipes = birth.make_stdio(bundle.config)
+        try:
+            made = birth.make_init(bundle, self._cgroup, stdio, oom_score)
+        finally:
+            if pipes is not None:
+                pipes.close_theirs()
+        self._child = Child(self._poller, self, *made)
+        self._start_time = process.start_time(self._child.pid)
+        self._tell(protocol.Created(os.getpid(), self._child.pid, self._start_time))
+        if pipes is not None:
+            connect(self._streams, pipes.ours)
+        self._execs.home.pid_fd = os.dup(self._child.pidfd)
 
     # --- the loop --------------------------------------------------------------------------------------
 
@@ -155,8 +158,6 @@ class Monitor(Listener, Owner):
         """Kill what was made; leave when it is gone."""
         if self._child is not None and self._child.how is None:
             self._child.kill(signal.SIGKILL)
-        elif not self._starter.gone:
-            self._starter.kill()
         else:
             self._leaving = True
 
@@ -182,7 +183,7 @@ class Monitor(Listener, Owner):
         if self._child is None or self._streams is None or self._execs is None or self._phase in ("exited", "failed"):
             raise Conflict("the container has ended")
         if isinstance(message, protocol.Start):
-            self._start()
+            self._start(self._child)
         elif isinstance(message, protocol.Signal):
             self._signal(self._child, self._execs, message)
         elif isinstance(message, protocol.Resize):
@@ -204,12 +205,11 @@ class Monitor(Listener, Owner):
         if self._cgroup is not None and self._cgroup.is_frozen():
             raise Conflict("the container is paused", hint="unpause it first")
 
-    def _start(self) -> None:
+    def _start(self, child: Child) -> None:
         if self._phase != "created":
             raise Conflict("the container was started already")
         self._phase = "starting"
-        self._wanted = True
-        self._go_on()
+        child.start(self._overlay_fd)
 
     def _signal(self, child: Child, execs: Execs, message: protocol.Signal) -> None:
         if message.exec_id:

@@ -63,7 +63,8 @@ class Streams:
         self._poller = poller
         self._buffer = buffer
         self._slots = slots
-        self._log = log
+        #: Where output is kept; it must be there before the program writes.
+        self.log = log
         self._tty = tty
         self._sources: dict[int, int] = {}
         self._paused: set[int] = set()
@@ -128,8 +129,8 @@ class Streams:
             self._end_output(fd)
             return 0
         data = self._buffer.view[:count]
-        if self._log is not None:
-            self._log.write(stream, data, time.time_ns())
+        if self.log is not None:
+            self.log.write(stream, data, time.time_ns())
         for session in tuple(self._sessions):
             if stream in session.wants:
                 session.push(stream, data)

@@ -21,6 +21,7 @@ from core.runtime.monitor import Monitor
 from core.runtime.program import name_process
 
 CRASH_NAME = "monitor.err"
+_SIGCHLD = int(signal.SIGCHLD)
 _IGNORED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
 
 
@@ -30,8 +31,9 @@ def main(fd: int) -> NoReturn:
     syscalls.close_range(fd + 1)  # the daemon may itself have inherited something
     sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)
-    for number in (32, 33):
-        syscalls.default_signal(number)
+    for number in range(1, 65):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            syscalls.default_signal(number)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
@@ -91,7 +93,7 @@ def _refuse(sock: socket.socket, packet: bytes, error: OSError) -> None:
 def _monitor(packet: bytes, fd: int, oom_score: int) -> NoReturn:
     """The forked monitor, to its end. It holds nothing of the daemon's: no terminal, no pipe of its log."""
     path = ""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    syscalls.default_signal(_SIGCHLD)
     try:
         os.setsid()
         message = protocol.decode(packet)

@@ -298,5 +298,5 @@ def unframe(data: bytes) -> dict[int, bytes]:
 
 
 def prepare_placement() -> cgroups.Placement:
-    """The cgroups of the runtime's tests."""
-    return placement.prepare("rt-tests")
+    """The cgroups of this run; a daemon that it starts uses the same."""
+    return placement.prepare(os.environ.setdefault("DOCKYARD_RUNTIME_TESTS", f"rt{os.getpid()}"))
