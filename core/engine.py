@@ -99,6 +99,7 @@ class Engine:
         self.images.in_use = self._users_of_image
         await self._recover()
         self.warnings += [f"{f.name}: {f.cost}" for f in kernel_features() if not f.present]
+        self.warnings += [f"{what}: {cost}" for what, cost in cgroups.lacks(self.placement)]
         return self
 
     async def _recover(self) -> None:
