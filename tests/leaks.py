@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,12 @@ def _foreign_engines(base: Path) -> set[str]:
     return names
 
 
+def _of_another_run(cgroup: str) -> bool:
+    """Tests of the cgroups themselves name theirs by the pid of their run: ``dockyard-test1234``."""
+    pid = re.search(r"\d+$", cgroup)
+    return pid is not None and int(pid[0]) != os.getpid() and (_PROC / pid[0]).exists()
+
+
 def leftovers(base: Path, before: Snapshot) -> list[str]:
     """What is there now and was not ``before``, a sentence each; ``base`` itself may exist but be empty."""
     now = snapshot()
@@ -139,7 +146,10 @@ def leftovers(base: Path, before: Snapshot) -> list[str]:
     found += [
         f"cgroup: {path}"
         for path in sorted(now.cgroups - before.cgroups)
-        if path.name not in foreign and path.exists() and not _foreign_processes(path, base)
+        if path.name not in foreign
+        and not _of_another_run(path.name)
+        and path.exists()
+        and not _foreign_processes(path, base)
     ]
     found += [f"folder: {path}" for path in sorted(now.temporary - before.temporary)]
     if base.exists():

@@ -39,6 +39,10 @@ _WRITE = 8192
 _JOIN_SECONDS = 2.0
 
 
+#: What :meth:`TerminalDriver.release` says to the input thread; anything else means: end.
+_LISTEN = b"r"
+
+
 class Writer(threading.Thread):
     """Writes to the terminal so that nobody else waits for it. ``backlog`` is what was not taken yet, in bytes."""
 
@@ -120,6 +124,7 @@ class TerminalDriver(LinuxDriver):
         self._canvas: Canvas | None = None
         self._cursor = (0, 0)
         self._wake_read, self._wake_write = os.pipe()
+        self._released = False
         #: Terminal settings from before the first picture; None: the stock driver's own reading is right.
         self.original_attributes: list[Any] | None = getattr(app, "terminal_attributes", None)
         #: The first picture is on the alternate screen already; entering it again would blank it.
@@ -176,6 +181,9 @@ class TerminalDriver(LinuxDriver):
     def release(self) -> None:
         """Send frames from now on: the first one is complete, so nothing flickers behind the first picture."""
         self._held = False
+        if not self._released:
+            self._released = True
+            os.write(self._wake_write, _LISTEN)
         self.flush_frame()
 
     def forget(self) -> None:
@@ -247,6 +255,11 @@ class TerminalDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Read keys until told to stop. Sleeps without a time-out unless an escape may still be incomplete."""
+        if not self._released:
+            # Keys that come before the first screen stands would find nobody; the terminal keeps them until then.
+            select.select([self._wake_read], [], [])
+            if os.read(self._wake_read, 1) != _LISTEN:
+                return
         parser = XTermParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
         quiet = True
