@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp.web_response import StreamResponse
 
 from core.api.call import Call, empty, reply
@@ -10,7 +12,9 @@ from core.api.errors import message_of
 from core.api.streams import Hijacked, hijack, parse_detach_keys, report, stream_type
 from core.container.execs import console_size, parse_exec
 from core.container.status import Status
-from core.errors import Conflict, DockyardError, InvalidArgument
+from core.errors import Conflict, DockyardError, InvalidArgument, StartFailed
+
+log = logging.getLogger("dockyard.api")
 
 
 async def create(call: Call) -> StreamResponse:
@@ -44,6 +48,8 @@ async def start(call: Call) -> StreamResponse:
     with sock.dup() as spare:
         try:
             await call.engine.execs.start(exec_id, sock, tty=tty, size=size, preread=preread)
+        except StartFailed as error:  # the monitor had the stream, and has told the client
+            log.debug("exec %s: %s", exec_id, error)
         except DockyardError as error:
             sock.close()
             await report(spare, tty, message_of(error))

@@ -107,7 +107,8 @@ class Exec(Listener):
         try:
             home.enter_pid_namespace()
             made = make(0, home.cgroup.clone_fd(), lambda report: _run(home, program, report))
-        except BaseException:
+        except BaseException as error:
+            self._tell_clients(str(error))
             self._streams.finish()
             raise
         finally:
@@ -139,7 +140,12 @@ class Exec(Listener):
     def failed(self, step: str, path: str, message: str, number: int, code: int) -> None:
         self._failed = True
         self.exit_code = code
+        self._tell_clients(message)
         self._home.tell(protocol.ExecFailed(self.id, step, path, message, number, code))
+
+    def _tell_clients(self, message: str) -> None:
+        """Why it did not start, as dockerd does. Not left to the daemon: the streams end right after this."""
+        self._streams.tell(f"{message}\r\n".encode("utf-8", "replace"))
 
     def ended(self, how: Ended) -> None:
         self.running = False

@@ -312,6 +312,12 @@ class Streams:
                 self._end_output(fd)
         self._master = -1
 
+    def tell(self, text: bytes) -> None:
+        """A word of the engine's own to every client, whatever streams it wants."""
+        for session in tuple(self._sessions):
+            session.push(STDERR, memoryview(text))
+            self._watch(session)
+
     def finish(self) -> None:
         """Nothing comes any more: close input, and each client once it has everything."""
         self._end_input()

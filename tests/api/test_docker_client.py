@@ -8,7 +8,6 @@ import shutil
 
 import pytest
 
-from core.errors import StartFailed
 from core.runtime.logs import STDERR, STDOUT, LogWriter
 from tests.api.fakes import Served
 
@@ -76,10 +75,3 @@ async def test_what_is_missing_is_said(api: Served) -> None:
     code, _, err = await docker(api, "node", "ls")
     assert code == 1
     assert "This node is not a swarm manager" in err
-
-
-async def test_exec_prints_why_it_failed(api: Served) -> None:
-    api.engine.add("box", running=True)
-    api.engine.execs.failure = StartFailed('exec: "nope" was not found', exit_code=127)
-    _, _, err = await docker(api, "exec", "box", "nope")
-    assert 'exec: "nope" was not found (executable file not found)' in err

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.container.status import Container
-from core.errors import StartFailed, Unavailable
+from core.errors import Unavailable
 from core.runtime.logs import STDERR, STDOUT, LogWriter
 from tests.api import schemas
 from tests.api.fakes import Served, read_chunk, read_head, served
@@ -301,13 +301,13 @@ async def test_exec_start_with_a_body_in_pieces(api: Served) -> None:
 
 
 @pytest.mark.parametrize("tty", [False, True])
-async def test_exec_that_fails_to_start_says_so_in_the_stream(api: Served, tty: bool) -> None:
+async def test_exec_that_cannot_be_handed_over_says_so_in_the_stream(api: Served, tty: bool) -> None:
     ref = await exec_id(api, Tty=tty)
-    api.engine.execs.failure = StartFailed('exec: "nope"', exit_code=127)
+    api.engine.execs.failure = Unavailable("the container's monitor does not answer")
     body = json.dumps({"Tty": tty}).encode()
     reader, writer = await api.open(exec_start(ref, body), body)
     assert (await read_head(reader))[0] == 101
-    text = b'exec: "nope" (executable file not found)\r\n'
+    text = b"the container's monitor does not answer\r\n"
     assert await at_end(reader) == (text if tty else frame(2, text))
     writer.close()
 
