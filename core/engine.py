@@ -12,15 +12,13 @@ import fcntl
 import hashlib
 import logging
 import os
-import platform
-import time
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from core import about
 from core.container.execs import ExecService
 from core.container.files import Graveyard
-from core.container.inspect import rfc3339
 from core.container.service import ContainerService
 from core.container.status import Status
 from core.container.store import ContainerStore
@@ -36,10 +34,6 @@ from core.linux.process import kernel_features
 from core.runtime.client import Runtime
 
 log = logging.getLogger("dockyard.engine")
-
-VERSION = "0.1.0"
-API_VERSION = "1.51"
-MIN_API_VERSION = "1.24"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,6 @@ class Engine:
     warnings: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._started_at = time.time_ns()
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Engine:
@@ -138,99 +131,18 @@ class Engine:
 
     def version(self) -> dict[str, Any]:
         """The answer of ``GET /version``."""
-        uname = os.uname()
-        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(uname.machine, uname.machine)
-        details = {
-            "ApiVersion": API_VERSION,
-            "MinAPIVersion": MIN_API_VERSION,
-            "Arch": machine,
-            "KernelVersion": uname.release,
-            "Os": "linux",
-            "PythonVersion": platform.python_version(),
-        }
-        return {
-            "Platform": {"Name": "Dockyard"},
-            "Components": [{"Name": "Engine", "Version": VERSION, "Details": details}],
-            "Version": VERSION,
-            "ApiVersion": API_VERSION,
-            "MinAPIVersion": MIN_API_VERSION,
-            "GitCommit": "",
-            "GoVersion": f"python{platform.python_version()}",
-            "Os": "linux",
-            "Arch": machine,
-            "KernelVersion": uname.release,
-            "BuildTime": rfc3339(0),
-        }
+        return about.version()
 
     def info(self) -> dict[str, Any]:
         """The answer of ``GET /info``."""
-        uname = os.uname()
-        hierarchy = cgroups.detect()
-        rows = self.store.all()
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return {
-            "ID": self.configuration.name,
-            "Containers": len(rows),
-            "ContainersRunning": sum(c.status is Status.RUNNING for c in rows),
-            "ContainersPaused": 0,
-            "ContainersStopped": sum(c.status is not Status.RUNNING for c in rows),
-            "Images": self.images.count(),
-            "Driver": "overlay2",
-            "DriverStatus": [["Backing Filesystem", "overlay"], ["Snapshotter", "dockyard"]],
-            "Plugins": {
-                "Volume": [],
-                "Network": ["none", "host"],
-                "Authorization": None,
-                "Log": ["json-file", "local", "none"],
-            },
-            "MemoryLimit": "memory" in hierarchy.controllers,
-            "SwapLimit": "memory" in hierarchy.controllers,
-            "CpuCfsPeriod": "cpu" in hierarchy.controllers,
-            "CpuCfsQuota": "cpu" in hierarchy.controllers,
-            "CPUShares": "cpu" in hierarchy.controllers,
-            "CPUSet": "cpuset" in hierarchy.controllers,
-            "PidsLimit": "pids" in hierarchy.controllers,
-            "OomKillDisable": False,
-            "IPv4Forwarding": _read("/proc/sys/net/ipv4/ip_forward") == "1",
-            "Debug": False,
-            "NFd": len(os.listdir("/proc/self/fd")),
-            "NGoroutines": 1,
-            "SystemTime": rfc3339(time.time_ns()),
-            "LoggingDriver": "json-file",
-            "CgroupDriver": "systemd" if self.placement.scope else "cgroupfs",
-            "CgroupVersion": str(hierarchy.version),
-            "NEventsListener": 0,
-            "KernelVersion": uname.release,
-            "OperatingSystem": _os_name(),
-            "OSVersion": "",
-            "OSType": "linux",
-            "Architecture": uname.machine,
-            "IndexServerAddress": "https://index.docker.io/v1/",
-            "RegistryConfig": {"InsecureRegistryCIDRs": [], "IndexConfigs": {}, "Mirrors": []},
-            "NCPU": os.cpu_count() or 1,
-            "MemTotal": memory,
-            "GenericResources": None,
-            "DockerRootDir": self.configuration.root,
-            "Name": uname.nodename,
-            "Labels": [],
-            "ExperimentalBuild": False,
-            "ServerVersion": VERSION,
-            "Runtimes": {"dockyard": {"path": "dockyard"}},
-            "DefaultRuntime": "dockyard",
-            "Swarm": {
-                "NodeID": "",
-                "NodeAddr": "",
-                "LocalNodeState": "inactive",
-                "ControlAvailable": False,
-                "Error": "",
-                "RemoteManagers": None,
-            },
-            "LiveRestoreEnabled": True,
-            "Isolation": "",
-            "InitBinary": "dockyard",
-            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
-            "Warnings": list(self.warnings),
-        }
+        counts = about.Counts(
+            containers=len(self.store.all()),
+            running=sum(c.status is Status.RUNNING for c in self.store.all()),
+            images=self.images.count(),
+        )
+        return about.info(
+            self.configuration.name, self.configuration.root, bool(self.placement.scope), counts, self.warnings
+        )
 
 
 def take_lock(root: str) -> int:
@@ -252,19 +164,3 @@ def take_lock(root: str) -> int:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def _os_name() -> str:
-    for line in _read("/etc/os-release").splitlines():
-        key, _, value = line.partition("=")
-        if key == "PRETTY_NAME":
-            return value.strip('"')
-    return "Linux"

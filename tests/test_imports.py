@@ -61,6 +61,7 @@ MAP: dict[str, set[str]] = {
         *COMMON,
     },
     # The composition root and its entry see everything; nothing else sees them.
+    "core.about": {"core"},
     "core.engine": {"core"},
     "core.__main__": {"core"},
     "core": set(),
@@ -73,7 +74,7 @@ MAP: dict[str, set[str]] = {
 #: What the zygote, the monitors and init may load of the standard library.
 LIGHT = set(
     "__future__ os sys socket struct select signal json errno stat fcntl termios time ctypes mmap typing "
-    "enum gc traceback array math collections.abc".split()
+    "enum gc traceback base64 array math collections.abc".split()
 )
 ZYGOTE = "core.runtime.zygote"
 ZYGOTE_PARTS = {"core.linux", "core.oci", "core.errors", "core.faults", "core.runtime"}

@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 
-from core.runtime.protocol import RootfsMount
+from core.linux.mounts import RootfsMount
 
 NAME = "host:latest"
 #: Not a digest of anything: an id that is the same on every machine.

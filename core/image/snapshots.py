@@ -15,7 +15,7 @@ from core.db import Database
 from core.errors import NotFound, from_os_error
 from core.image import host
 from core.image.store import Image, ImageStore
-from core.runtime.protocol import RootfsMount
+from core.linux.mounts import RootfsMount
 
 
 class Snapshotter:

@@ -13,10 +13,10 @@ from typing import NamedTuple, NoReturn
 from core import oci
 from core.errors import StartFailed
 from core.linux import cgroups, devices, netlink, privileges, rootfs, syscalls
+from core.linux.mounts import RootfsMount
 from core.runtime import reaper
 from core.runtime.handshake import Report
 from core.runtime.program import Program, connect, default_signals, enter, execute, name_process, open_terminal
-from core.runtime.protocol import RootfsMount
 
 #: The namespaces that clone3 makes. A cgroup namespace is made after its cgroup was entered: that becomes its root.
 CLONE_FLAGS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.container.explain import explain, size
@@ -35,7 +37,7 @@ from tests.container.records import make_container
         ({"error": 'exec: "x": not found', "error_step": "exec"}, 'exec: "x": not found (step exec)'),
     ],
 )
-def test_ends(fields: dict[str, object], text: str) -> None:
+def test_ends(fields: dict[str, Any], text: str) -> None:
     assert explain(make_container(status=Status.EXITED, finished_at=1, **fields)) == text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def store(tmp_path: Path) -> ContainerStore:
     return found
 
 
-def names(store: ContainerStore, *, all: bool = True, limit: int = 0, **filters: list[str]) -> list[str]:
+def names(store: ContainerStore, *, all: bool = True, limit: int = 0, **filters: Any) -> list[str]:
     return [item["Names"][0][1:] for item in list_containers(store, all=all, limit=limit, filters=filters)]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from core.container import specgen
 from core.container.specgen import Surroundings, make_monitor_config, make_spec
+from core.linux.privileges import CAPABILITY_NAMES
 from tests.container.records import make_container
 
 AROUND = Surroundings(
@@ -28,7 +29,7 @@ def spec(host: dict[str, Any] | None = None, **members: Any) -> Any:
 
 def test_the_default_capabilities_are_dockers_fourteen() -> None:
     names = spec()["process"]["capabilities"]["bounding"]
-    mask = sum(1 << specgen.CAPABILITY_NAMES.index(name) for name in names)
+    mask = sum(1 << CAPABILITY_NAMES.index(name) for name in names)
     assert f"{mask:016x}" == "00000000a80425fb"
     assert "inheritable" not in spec()["process"]["capabilities"]
 

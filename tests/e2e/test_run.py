@@ -6,13 +6,14 @@ import json
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import Engine, wait_until
 
 
-def run(engine: Engine, *args: str, **options: object) -> str:
+def run(engine: Engine, *args: str, **options: Any) -> str:
     return str(engine.dockyard("run", "--rm", *args, check=True, **options).stdout)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,15 +36,15 @@ def armed(engine: Engine, point: str) -> None:
     engine.start(env={"DOCKYARD_FAULT": point})
 
 
+def is_empty(folder: Path) -> bool:
+    return not folder.exists() or not list(folder.iterdir())
+
+
 def assert_clean(engine: Engine) -> None:
     """No container, no snapshot, no bundle, no log folder is left."""
     assert engine.containers() == []
     for folder in (engine.root / "snapshots", engine.root / "containers", engine.run / "c"):
-        wait_until(
-            lambda folder=folder: not folder.exists() or list(folder.iterdir()) == [],
-            10,
-            f"{folder} is empty",
-        )
+        wait_until(partial(is_empty, folder), 10, f"{folder} is empty")
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
