@@ -43,6 +43,7 @@ MAP: dict[str, set[str]] = {
         "core.linux.cgroups",
         # Pure tables and readers: names of capabilities, the default seccomp profile, a process's start time.
         "core.linux.inotify",
+        "core.linux.mounts",
         "core.linux.privileges",
         "core.linux.process",
         "core.linux.seccomp",

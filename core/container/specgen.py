@@ -16,9 +16,10 @@ from core.container.merge import environment
 from core.container.mounts import collect, to_oci
 from core.container.status import Container
 from core.errors import InvalidArgument
+from core.linux.mounts import RootfsMount
 from core.linux.privileges import CAPABILITY_NAMES
 from core.linux.seccomp import default_profile, load_profile
-from core.runtime.protocol import LogConfig, MonitorConfig, RootfsMount
+from core.runtime.protocol import LogConfig, MonitorConfig
 
 DEFAULT_CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",

@@ -69,7 +69,8 @@ def test_only_the_running_by_default(store: ContainerStore) -> None:
     ],
 )
 def test_filters(store: ContainerStore, key: str, values: list[str], found: list[str]) -> None:
-    assert names(store, **{key: values}) == found
+    options: Any = {key: values}
+    assert names(store, **options) == found
 
 
 def test_a_status_filter_shows_the_stopped_too(store: ContainerStore) -> None:
