@@ -148,11 +148,6 @@ def test_the_last_word_wins(words: list[str], read_only: bool) -> None:
     assert mounts.parse_options(["rslave", "private"]).propagation == MS_PRIVATE
 
 
-def test_root_pieces_have_the_shape_of_the_protocol() -> None:
-    ours, theirs = mounts.RootfsMount, protocol.RootfsMount
-    assert ours.__required_keys__ == theirs.__required_keys__
-    assert ours.__optional_keys__ == theirs.__optional_keys__
-
 
 def test_steps_of_start_errors_are_the_protocols() -> None:
     """core.linux cannot import the enumeration: its words are compared here."""
