@@ -150,10 +150,11 @@ class Exec(Listener):
     def ended(self, how: Ended) -> None:
         self.running = False
         self._streams.drain()
-        self._streams.finish()
         if not self._failed:
             self.exit_code = how.code
+            # Before the streams end: Docker's client asks for the exit code as soon as they have.
             self._home.tell(protocol.ExecExited(self.id, how.code))
+        self._streams.finish()
         self._ended(self)
 
     @property
