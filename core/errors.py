@@ -134,7 +134,10 @@ def from_os_error(error: OSError, what: str) -> DockyardError:
     name = error.filename if isinstance(error.filename, str) else os.fsdecode(error.filename or b"")
     code = error.errno or 0
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return Exhausted(f"{what}{' ' + name if name else ''}: no space left on device", hint="free some disk space and try again")
+        return Exhausted(
+            f"{what}{' ' + name if name else ''}: no space left on device",
+            hint="free some disk space and try again",
+        )
     if code == errno.ENOENT:
         return NotFound(f"{what}{' ' + name if name else ''}: no such file or directory")
     if code in (errno.EACCES, errno.EPERM):
