@@ -185,7 +185,9 @@ class Cgroup:
     def kill_all(self, number: int = signal.SIGKILL) -> None:
         """Send a signal to every process. SIGKILL misses none, not even children of a process that forks meanwhile.
 
-        A frozen version 1 group keeps a SIGKILL pending, so it is thawed.
+        A frozen version 1 group keeps a SIGKILL pending, so it is thawed. A group that got SIGKILL is used up: some
+        kernels (seen: 6.1.192, 6.18) also kill whatever clone3 starts in it afterwards, because they compare its count
+        of kills with that of the caller's group. :func:`create` makes it anew.
         """
         if number != signal.SIGKILL:
             self._signal(number)

@@ -64,13 +64,22 @@ def _make_parents(placement: Placement) -> None:
             # Before Linux 5.11 a group's limit does not hold for the groups below it, unless this is set first.
             write_file(os.path.join(folder, "memory.use_hierarchy"), "1")
     if placement.version == 2:
-        os.makedirs(_monitors(placement), exist_ok=True)
+        _make_monitors(placement)
         delegate(os.path.dirname(placement.parents["unified"]))
         delegate(placement.parents["unified"])
 
 
 def _monitors(placement: Placement) -> str:
     return os.path.join(placement.parents["unified"], "monitors")
+
+
+def _make_monitors(placement: Placement) -> None:
+    """An empty one is made anew: in a group that was killed once some kernels kill what it starts elsewhere.
+
+    (They compare the count of kills of the caller's group with that of the group that clone3 starts the child in.)
+    """
+    remove_folder(_monitors(placement), 0)
+    os.makedirs(_monitors(placement), exist_ok=True)
 
 
 def delegate(folder: str) -> None:
@@ -137,7 +146,7 @@ def _join(manager: _Manager, found: Hierarchy, scope: str, pid: int) -> Placemen
 def _placed(found: Hierarchy, scope: str, relative: str) -> Placement:
     placed = Placement(found.version, _parents(found, relative.strip("/")), scope)
     if found.unified:
-        os.makedirs(_monitors(placed), exist_ok=True)
+        _make_monitors(placed)
     return placed
 
 

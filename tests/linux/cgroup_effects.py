@@ -256,6 +256,19 @@ def kill_all_without_the_kernels_own_file(groups: Groups) -> None:
 
 
 @effect
+def a_killed_group_is_made_anew(groups: Groups) -> None:
+    """Some kernels kill whatever clone3 starts in a group that was killed once."""
+    group = groups.make()
+    pid = run_in(group, stay)
+    wait_until(lambda: group.pids() == [pid], 5, "it is in")
+    group.kill_all()
+    assert code_of(pid) == -signal.SIGKILL
+    again, _ = cgroups.create(groups.place, "box0", {})
+    assert code_of(run_in(again, lambda: 5)) == 5
+    assert again.remove() == []
+
+
+@effect
 def another_signal_reaches_every_process(groups: Groups) -> None:
     group = groups.make()
     pids = [run_in(group, stay) for _ in range(3)]

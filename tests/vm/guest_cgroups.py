@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 
 from core.linux import bpf, cgroups, placement
-from core.linux.cgroup_files import read_file
+from core.linux.cgroup_files import read_file, write_file
 from tests.linux.cgroup_effects import EFFECTS, Effect, Groups, code_of, run_in
 from tests.vm.guest import add, check
 
@@ -81,4 +81,15 @@ def swap_is_counted_alone() -> None:
     groups = Groups("swap")
     group = groups.make({"memory": {"limit": 64 << 20, "swap": 96 << 20}})
     assert read_file(os.path.join(group.folders["unified"], "memory.swap.max")).strip() == str(32 << 20)
+    groups.close()
+
+
+@check()
+def monitors_that_were_killed_do_not_kill_what_they_start() -> None:
+    groups = Groups("seq")
+    monitors = f"{groups.place.parents['unified']}/monitors"
+    write_file(f"{monitors}/cgroup.kill", "1")
+    placement.adopt_zygote(groups.place, os.getpid())
+    assert code_of(run_in(groups.make(), lambda: 5)) == 5
+    write_file("/sys/fs/cgroup/cgroup.procs", "0")
     groups.close()

@@ -74,7 +74,10 @@ def a_scope_holds_monitors_and_containers_with_their_limits() -> None:
     assert warnings == []
     assert code_of(run_in(group, fork_until_refused)) == 4
     group.kill_all()
+    assert group.remove() == []
+    group, warnings = cgroups.create(placed, "box", {"devices": devices})
     assert code_of(run_in(group, lambda: int(may_open("/dev/full", os.O_RDONLY)))) == 0
+    assert code_of(run_in(group, lambda: int(may_open("/dev/null", os.O_RDWR)))) == 1
     assert group.remove() == []
     _end(pid)
     _gone("one")

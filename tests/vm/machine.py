@@ -4,8 +4,8 @@ Its root is the host's own file tree (read-only, by virtiofs) with a throw-away 
 installed here is installed there. A command begins 4 to 8 seconds after :func:`run` is called; inside, Python is
 20 to 40 times slower than outside: one machine for a whole suite of checks.
 
-Needs root on Debian or Ubuntu and qemu-system-x86, virtiofsd, e2fsprogs, busybox-static, kmod. The kernel is Debian's
-or Ubuntu's newest cloud kernel (6.12 or later: virtiofs is built in), fetched once into a cache folder by apt-get.
+Needs root on Debian or Ubuntu and qemu-system-x86, virtiofsd, e2fsprogs, busybox-static, kmod; the kernel comes from
+the apt sources (``kernel.py``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.images import cache_folder
 from tests.support import wait_until
+from tests.vm.kernel import Kernel, Unavailable, kernel
 
 _INIT = Path(__file__).with_name("guest_init.sh")
 _VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
-_PACKAGE = r"^linux-image-6\.[0-9.]*.*-cloud-amd64$|^linux-image-[67]\.[0-9.]*-[0-9]*-virtual$"
 #: Units of the host that have nothing to do in a machine that lives for half a minute.
 _MASK = (
     "systemd-timesyncd.service systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket "
@@ -44,10 +43,6 @@ class Result(NamedTuple):
 
     code: int
     output: str
-
-
-class Unavailable(Exception):
-    """No machine can be made here; the text says what is missing."""
 
 
 def impossible() -> str:
@@ -87,55 +82,6 @@ def _virtiofsd() -> str:
     return next((path for path in _VIRTIOFSD if os.access(path, os.X_OK)), "")
 
 
-def kernel() -> Path:
-    """A folder with ``boot/vmlinuz-*`` and its modules, fetched on first use."""
-    folder = cache_folder() / "vm-kernel"
-    if _images(folder):
-        return folder
-    temporary = Path(tempfile.mkdtemp(prefix="vm-kernel.", dir=cache_folder()))
-    try:
-        _fetch(temporary)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted((folder / "boot").glob("vmlinuz-*"))
-
-
-def _fetch(folder: Path) -> None:
-    def call(*argv: str) -> str:
-        done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Unavailable(f"{' '.join(argv)}: {done.stderr.strip()}")
-        return done.stdout
-
-    def names() -> list[str]:
-        lines = call("apt-cache", "search", "--names-only", _PACKAGE).splitlines()
-        return sorted((line.split()[0] for line in lines), key=_version)
-
-    found = names()
-    if not found:
-        call("apt-get", "-qq", "update")
-        found = names()
-    if not found:
-        raise Unavailable("no cloud kernel in the apt sources")
-    call("apt-get", "-qq", "-oAPT::Sandbox::User=root", "download", found[-1])
-    (package,) = folder.glob("*.deb")
-    call("dpkg", "-x", package.name, ".")
-    package.unlink()
-    if not (folder / "lib").exists():
-        (folder / "lib").symlink_to("usr/lib")
-    call("depmod", "-b", ".", _images(folder)[-1].name.removeprefix("vmlinuz-"))
-
-
-def _version(name: str) -> list[int]:
-    return [int(part) for part in name.replace("+", "-").replace(".", "-").split("-") if part.isdecimal()]
-
-
 def run(
     argv: Sequence[str],
     *,
@@ -155,12 +101,12 @@ def run(
         raise Unavailable(reason)
     if lack := missing():
         raise Unavailable(f"{lack} is missing: .ci/packages test installs it")
-    image = _images(kernel())[-1]
+    chosen = kernel()
     for _ in range(_BOOTS):
         with ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(prefix="dkvm", dir="/var/tmp"))
             stack.callback(shutil.rmtree, folder)
-            found = _boot(stack, folder, image, argv, systemd, keep, cwd, timeout, memory, words)
+            found = _boot(stack, folder, chosen, argv, systemd, keep, cwd, timeout, memory, words)
         if found is not None:
             return found
     raise AssertionError(f"the machine did not come up in {_BOOTS} tries")
@@ -169,7 +115,7 @@ def run(
 def _boot(
     stack: ExitStack,
     folder: Path,
-    image: Path,
+    chosen: Kernel,
     argv: Sequence[str],
     systemd: bool,
     keep: Sequence[str],
@@ -191,13 +137,13 @@ def _boot(
     _start_file_server(stack, folder)
     variables = {
         "VM_FOLDER": str(folder),
-        "VM_KERNEL": str(image.parent.parent),
+        "VM_KERNEL": str(chosen.folder),
         "VM_SYSTEMD": "1" if systemd else "",
         "VM_KEEP": " ".join(keep),
         "VM_MASK": _MASK,
     }
     log = stack.enter_context((folder / "log").open("ab"))
-    qemu = subprocess.Popen(_qemu(folder, image, variables, memory, words), stdin=subprocess.DEVNULL, stderr=log)
+    qemu = subprocess.Popen(_qemu(folder, chosen, variables, memory, words), stdin=subprocess.DEVNULL, stderr=log)
     stack.callback(_end, qemu)
     try:
         qemu.wait(timeout)
@@ -229,7 +175,7 @@ def _start_file_server(stack: ExitStack, folder: Path) -> None:
     wait_until(ready, 20, "the file server listens")
 
 
-def _qemu(folder: Path, image: Path, variables: dict[str, str], memory: int, words: str) -> list[str]:
+def _qemu(folder: Path, chosen: Kernel, variables: dict[str, str], memory: int, words: str) -> list[str]:
     assignments = " ".join(f'"{name}={value}"' for name, value in variables.items())
     kernel_line = (
         f"root=host rootfstype=virtiofs rw init={folder}/init console=ttyS0 quiet panic=-1 mitigations=off "
@@ -245,7 +191,8 @@ def _qemu(folder: Path, image: Path, variables: dict[str, str], memory: int, wor
         "-drive", f"if=virtio,file={folder}/disk,format=raw,cache=unsafe", "-serial", f"file:{folder}/console",
         "-device", "virtio-serial", "-chardev", f"file,id=o,path={folder}/output",
         "-device", "virtserialport,chardev=o,nr=1", "-chardev", f"file,id=r,path={folder}/code",
-        "-device", "virtserialport,chardev=r,nr=2", "-kernel", str(image), "-append", kernel_line,
+        "-device", "virtserialport,chardev=r,nr=2", "-kernel", str(chosen.image), "-append", kernel_line,
+        *(["-initrd", str(chosen.initrd)] if chosen.initrd else []),
     ]  # fmt: skip
 
 

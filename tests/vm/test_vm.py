@@ -7,6 +7,7 @@ and say why.
 from __future__ import annotations
 
 import functools
+import sys
 
 import pytest
 
@@ -34,7 +35,7 @@ def _impossible(boot: str) -> str:
 def _outcomes(boot: str, names: tuple[str, ...]) -> tuple[dict[str, guest.Outcome], str]:
     """The checks' outcomes and all that the machine wrote."""
     result = machine.run(
-        [str(CHECKOUT / ".venv/bin/python"), "-B", "-m", "tests.vm.guest", *names],
+        [sys.executable, "-B", "-m", "tests.vm.guest", *names],
         systemd=boot != "plain",
         words=_HYBRID if boot == "hybrid" else "",
         cwd=CHECKOUT,
