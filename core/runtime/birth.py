@@ -6,7 +6,6 @@ early as possible, so that daemon and init do their own first steps while log an
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from typing import Any, NamedTuple
@@ -45,7 +44,7 @@ def read(path: str) -> Bundle:
 def _load(path: str) -> Any:
     try:
         with open(path, "rb") as file:
-            return json.loads(file.read(_MAX_DOCUMENT))
+            return protocol.from_json(file.read(_MAX_DOCUMENT).strip())
     except OSError as error:
         raise StartFailed(f"bundle: {error.strerror}", path=path) from error
     except ValueError as error:

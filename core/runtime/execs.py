@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import gc
-import json
 import os
 from collections.abc import Callable
 from typing import Any, NoReturn, cast
@@ -263,7 +262,7 @@ class Execs:
 def _read_config(path: str) -> protocol.ExecConfig:
     with open(path, "rb") as file:
         try:
-            config: protocol.ExecConfig = json.load(file)
+            config: protocol.ExecConfig = protocol.from_json(file.read().strip())
         except ValueError as error:
             raise InvalidArgument(f"{path}: {error}") from error
     missing = protocol.ExecConfig.__required_keys__ - config.keys()

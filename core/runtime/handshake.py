@@ -8,7 +8,6 @@ will ever start it.
 from __future__ import annotations
 
 import array
-import json
 import os
 import socket
 import traceback
@@ -81,7 +80,7 @@ class Report:
 def say(sock: socket.socket, kind: str, *fields: Any, fds: tuple[int, ...] = ()) -> None:
     """Send one message with its fds, which stay open here."""
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([json.dumps([kind, *fields]).encode()], ancillary, socket.MSG_NOSIGNAL)
+    sock.sendmsg([protocol.to_json([kind, *fields]).encode()], ancillary, socket.MSG_NOSIGNAL)
 
 
 def start(sock: socket.socket, overlay_fd: int) -> None:
@@ -95,7 +94,7 @@ def receive(sock: socket.socket) -> tuple[list[Any], list[int]] | None:
     data, fds, _ = protocol.receive_packet(sock, _MAX_PACKET, _MAX_FDS)
     if not data:
         return None
-    message: list[Any] = json.loads(data)
+    message: list[Any] = protocol.from_json(data)
     return message, fds
 
 

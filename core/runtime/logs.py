@@ -80,8 +80,11 @@ class LogWriter:
         self._sequence = 0
         #: Bytes and frames of output that are not in the log, since the last mark.
         self.lost_bytes = self.lost_frames = 0
-        os.makedirs(folder, 0o700, exist_ok=True)
-        self._open()
+        try:
+            self._open()
+        except FileNotFoundError:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            self._open()
         self._drop_old(listing=True)
 
     def write(self, stream: int, data: bytes | bytearray | memoryview, at_ns: int) -> bool:

@@ -274,11 +274,12 @@ class Monitor(Listener):
             self._execs.reap_all()
         if self._streams is not None:
             self._streams.drain()
-            self._streams.finish()
         if self._log is not None:
             self._log.close()
         if self._phase == "running":
             self._record(how)
+        if self._streams is not None:
+            self._streams.finish()  # after the report: who sees the end of the streams asks for the exit code
         self._leaving = True
 
     def _record(self, how: Ended) -> None:
