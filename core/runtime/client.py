@@ -130,7 +130,11 @@ class Runtime:
             if self._zygote is None or not self._zygote.alive:
                 zygote = _Zygote()
                 # By D-Bus where systemd owns the cgroups; before its first fork, so that monitors are born there.
-                self._placement = await asyncio.to_thread(placement.adopt_zygote, self._placement, zygote.pid)
+                try:
+                    self._placement = await asyncio.to_thread(placement.adopt_zygote, self._placement, zygote.pid)
+                except BaseException:
+                    await zygote.close()
+                    raise
                 self._zygote = zygote
             return self._zygote
 

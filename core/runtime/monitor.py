@@ -49,6 +49,7 @@ class Monitor(Listener):
         self._child: Child | None = None
         self._start_time = 0
         self._overlay_fd = self._oom_fd = -1
+        self._own_pids = True
         self._oom_told = self._oom_looks = self._memory_limit = 0
         self._log: LogWriter | None = None
         self._cgroup: cgroups.Cgroup | None = None
@@ -98,6 +99,7 @@ class Monitor(Listener):
         if config["open_stdin"]:
             self._streams.expect_input()
         namespaces = spec["linux"].get("namespaces", [])
+        self._own_pids = any(entry["type"] == "pid" for entry in namespaces)
         oom_score = spec["process"].get("oomScoreAdj", oom_score)
         self._execs = Execs(Home(self._poller, buffer, self._slots, self._cgroup, self._tell, namespaces, oom_score))
 
@@ -269,7 +271,9 @@ class Monitor(Listener):
         self._tell(protocol.StartFailed(step, path, message, number, code))
 
     def ended(self, how: Ended) -> None:
-        """Pid 1 is gone, and with it all of its pid namespace."""
+        """Pid 1 is gone, and with it all of its pid namespace; without one of its own the rest is killed."""
+        if self._cgroup is not None and not self._own_pids:
+            self._cgroup.kill_all()
         if self._execs is not None:
             self._execs.reap_all()
         if self._streams is not None:

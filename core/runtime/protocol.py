@@ -28,7 +28,6 @@ import json
 import os
 import socket
 from enum import StrEnum
-from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple, TypedDict
 
 from core.linux.mounts import RootfsMount
@@ -319,6 +318,7 @@ _FIELDS = {
 
 
 _raw_decode = json.JSONDecoder().raw_decode
+_quote = json.JSONEncoder().encode
 
 
 def to_json(value: Any) -> str:
@@ -329,7 +329,7 @@ def to_json(value: Any) -> str:
     """
     kind = type(value)
     if kind is str:
-        return encode_basestring_ascii(value)
+        return _quote(value)
     if kind is bool:
         return "true" if value else "false"
     if kind is list or kind is tuple:

@@ -41,10 +41,6 @@ class Buffer:
         self.map = mmap.mmap(-1, _BUFFER_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.view = memoryview(self.map)
 
-    def trim(self) -> None:
-        """Give the pages back, after a burst."""
-        self.map.madvise(mmap.MADV_DONTNEED)
-
 
 def enlarge_pipe(fd: int) -> None:
     """Make a pipe large, for throughput; without CAP_SYS_RESOURCE the kernel caps it (pipe(7))."""

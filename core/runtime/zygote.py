@@ -15,7 +15,7 @@ import struct
 import traceback
 from typing import NoReturn
 
-from core.linux import process, syscalls
+from core.linux import mounts, process, syscalls
 from core.runtime import protocol
 from core.runtime.monitor import Monitor
 from core.runtime.program import name_process
@@ -38,6 +38,7 @@ def main(fd: int) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
     oom_score = max(0, _oom_score())
+    mounts.overlay_method()  # asked of the kernel once, for all monitors
     process.seal_imports()
     gc.collect()
     gc.freeze()

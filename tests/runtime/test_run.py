@@ -274,3 +274,13 @@ async def test_joined_network_is_the_others(bench: Bench) -> None:
     await second.start()
     await second.ended()
     assert second.logged().decode().strip() == os.readlink(f"/proc/{task.pid}/ns/net")
+
+
+async def test_without_a_pid_namespace_nothing_outlives_pid_1(bench: Bench) -> None:
+    box = bench.box("/bin/sh", "-c", "sleep 1000 & echo $!")
+    namespaces = box.spec["linux"]["namespaces"]
+    namespaces[:] = [entry for entry in namespaces if entry["type"] != "pid"]
+    await box.start()
+    await box.ended()
+    other = int(box.logged())
+    await wait_until_async(lambda: not Path(f"/proc/{other}").exists(), what="the rest is killed")
