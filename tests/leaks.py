@@ -78,30 +78,49 @@ def _link(path: Path) -> str:
 
 
 def processes(base: Path) -> dict[int, str]:
-    """Processes that belong to ``base`` (pid → command line), this one and its ancestors left out."""
+    """Processes that belong to ``base`` (pid → command line), this one and its ancestors left out.
+
+    The engine's zygote and monitors have an empty environment and "/" as their folder: what gives them away is a
+    descriptor (the daemon's log, the container's log) or their parent.
+    """
     spared = set(_ancestors(os.getpid()))
     own_mounts = _link(_PROC / "self/ns/mnt")
-    found: dict[int, str] = {}
-    for name in os.listdir(_PROC):
-        if not name.isdigit() or int(name) in spared:
-            continue
-        folder = _PROC / name
-        command = _read(folder / "cmdline").strip()
-        texts = [command, f"{MARK}={base}" if f"{MARK}={base}" in _read(folder / "environ") else ""]
-        texts += [_link(folder / link) for link in ("cwd", "exe", "root")]
-        if _link(folder / "ns/mnt") not in ("", own_mounts):
-            # A container's processes carry neither our environment nor our paths, but its root lies in base.
-            texts.append(_read(folder / "mountinfo"))
-        if any(str(base) in text for text in texts):
-            found[int(name)] = command or _read(folder / "comm").strip()
-    return found
+    every = {int(name) for name in os.listdir(_PROC) if name.isdigit()} - spared
+    found = {pid for pid in every if _points_into(base, _PROC / str(pid), own_mounts)}
+    parents = {pid: parent(pid) for pid in every}
+    while grown := {pid for pid in every - found if parents[pid] in found}:
+        found |= grown
+    return {
+        pid: _read(_PROC / str(pid) / "cmdline").strip() or _read(_PROC / str(pid) / "comm").strip() for pid in found
+    }
+
+
+def _points_into(base: Path, folder: Path, own_mounts: str) -> bool:
+    path = str(base)
+    if path in _read(folder / "cmdline") or f"{MARK}={path}" in _read(folder / "environ"):
+        return True
+    if any(path in _link(folder / link) for link in ("cwd", "exe", "root")):
+        return True
+    try:
+        descriptors = os.listdir(folder / "fd")
+    except OSError:  # it ended meanwhile
+        return False
+    if any(path in _link(folder / "fd" / name) for name in descriptors):
+        return True
+    # A container's process shows nothing of ours but its root, which lies in base.
+    return _link(folder / "ns/mnt") not in ("", own_mounts) and path in _read(folder / "mountinfo")
+
+
+def parent(pid: int) -> int:
+    """The parent's pid, 0 when there is none or the process has ended."""
+    stat = _read(_PROC / str(pid) / "stat")
+    return int(stat.rpartition(")")[2].split()[1]) if stat else 0
 
 
 def _ancestors(pid: int) -> Iterator[int]:
     while pid > 0:
         yield pid
-        stat = _read(_PROC / str(pid) / "stat")
-        pid = int(stat.rpartition(")")[2].split()[1]) if stat else 0
+        pid = parent(pid)
 
 
 def _foreign_processes(cgroup: Path, base: Path) -> bool:

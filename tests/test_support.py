@@ -114,6 +114,28 @@ def test_leaks_names_a_process_and_a_folder(tmp_path: Path) -> None:
         child.wait(5)
 
 
+def test_leaks_sees_who_has_only_a_descriptor_and_its_children(tmp_path: Path) -> None:
+    """As a monitor: no environment, no path in its arguments, another working directory."""
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            ["/bin/sh", "-c", "sleep 1000 >&- 2>&- & echo $!; wait"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+        )
+    try:
+        grandchild = int(wait_until(log.read_text, 5, "the child tells its own"))
+        wait_until(lambda: "sleep" in leaks.processes(tmp_path).get(grandchild, ""), 5, "the grandchild is seen")
+        assert child.pid in leaks.processes(tmp_path)
+    finally:
+        leaks.kill_leftovers(tmp_path)
+        child.wait(5)
+    wait_until(lambda: not leaks.processes(tmp_path), 5, "both are gone")
+
+
 @pytest.mark.root
 def test_leaks_names_a_mount(tmp_path: Path) -> None:
     before = leaks.snapshot()

@@ -182,6 +182,8 @@ def _read_log(side: Side) -> float:
 
 def idle_row(sides: Sequence[Side], plan: Plan) -> Row:
     """The engine's own processes without any container, after work."""
+    for side in sides:
+        assert len(side.engine_pids()) >= 2, f"{side.name}: an engine is two processes at least"
     samples = interleave(sides, plan, lambda s: pss(s.engine_pids()) / 1000)
     return Row("engine idle, PSS", "MB", samples, "≤ 0.4")
 
@@ -189,6 +191,7 @@ def idle_row(sides: Sequence[Side], plan: Plan) -> Row:
 def container_row(sides: Sequence[Side], plan: Plan) -> Row:
     for side in sides:
         _start_many(side, IDLE, parallel=4)
+        assert len(side.container_pids()) == IDLE, f"{side.name}: not one process a container"
 
     def sample(side: Side) -> float:
         return pss(side.container_pids()) / 1000 / IDLE

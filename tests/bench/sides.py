@@ -17,13 +17,6 @@ IMAGE = "bench/busybox:1"
 LAUNCHER = CHECKOUT / ".venv/bin/dockyard"
 
 
-def parent_of(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
 def all_pids() -> Iterator[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
@@ -105,7 +98,7 @@ class Dockyard(Side):
 
     def engine_pids(self) -> list[int]:
         daemon = self.engine.pid
-        return [daemon, *(pid for pid in self._own() if parent_of(pid) == daemon)]
+        return [daemon, *(pid for pid in self._own() if leaks.parent(pid) == daemon)]
 
     def container_pids(self) -> list[int]:
         engine = set(self.engine_pids())
@@ -164,7 +157,7 @@ class Dockerd(Side):
 
     def engine_pids(self) -> list[int]:
         daemon = self.process.pid
-        return [daemon, *(pid for pid in all_pids() if parent_of(pid) == daemon)]
+        return [daemon, *(pid for pid in all_pids() if leaks.parent(pid) == daemon)]
 
     def container_pids(self) -> list[int]:
         lines = {pid: command_line(pid) for pid in all_pids()}
