@@ -217,8 +217,12 @@ class Tmux:
         return self._run("display-message", "-p", "#{pane_dead}").strip() == "0"
 
     def exit_code(self) -> int:
-        """The program's exit code once it has ended."""
-        return int(self._run("display-message", "-p", "#{pane_dead_status}").strip())
+        """The program's exit code; tmux knows it a moment after the terminal was closed."""
+
+        def status() -> str:
+            return self._run("display-message", "-p", "#{pane_dead_status}").strip()
+
+        return int(wait_until(status, 10, "the program's exit code"))
 
     def close(self) -> None:
         if self._socket.exists():

@@ -210,15 +210,15 @@ def events(engine: Engine, *args: str) -> list[dict[str, object]]:
 
 
 def test_events(engine: Engine, busybox: str) -> None:
-    engine.dockyard("run", "--rm", "--name", "eventful", busybox, "sh", "-c", "exit 3")
+    engine.dockyard("run", "--rm", "--name", "loud", busybox, "sh", "-c", "exit 3")
     wait_until(
-        lambda: any(e["Action"] == "destroy" for e in events(engine, "--filter", "container=eventful")),
+        lambda: any(e["Action"] == "destroy" for e in events(engine, "--filter", "container=loud")),
         10,
         "destroyed",
     )
-    found = [str(e["Action"]) for e in events(engine, "--filter", "container=eventful")]
+    found = [str(e["Action"]) for e in events(engine, "--filter", "container=loud")]
     assert found == ["create", "attach", "start", "die", "destroy"]
-    die = events(engine, "--filter", "container=eventful", "--filter", "event=die")
+    die = events(engine, "--filter", "container=loud", "--filter", "event=die")
     assert die[0]["Actor"]["Attributes"]["exitCode"] == "3"  # type: ignore[index]
 
 

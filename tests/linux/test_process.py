@@ -148,7 +148,6 @@ def test_the_last_word_wins(words: list[str], read_only: bool) -> None:
     assert mounts.parse_options(["rslave", "private"]).propagation == MS_PRIVATE
 
 
-
 def test_steps_of_start_errors_are_the_protocols() -> None:
     """core.linux cannot import the enumeration: its words are compared here."""
     words = set()
