@@ -70,7 +70,19 @@ class Bench:
         """Kill what runs, wait until all monitors have left, end the zygote."""
         for box in self.boxes:
             await box.close()
+        await self._end_others()
         await self.runtime.close()
+
+    async def _end_others(self) -> None:
+        """Containers of a daemon that a failed test left behind."""
+        for run_dir in self.folder.glob("run/c/*"):
+            try:
+                task = await self.runtime.adopt(str(run_dir))
+                await task.signal(9)
+            except (Conflict, NotFound, Unavailable):
+                continue
+            async with asyncio.timeout(DEADLINE):
+                await task.gone.wait()
 
 
 class Client:
