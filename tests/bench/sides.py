@@ -85,10 +85,10 @@ class Dockyard(Side):
         return self.engine.environment()
 
     def _own(self) -> list[int]:
-        """Processes in the machine's own pid namespace: containers' processes are not."""
+        """The engine's processes in the machine's own pid namespace: containers' processes are not."""
         here = os.readlink("/proc/self/ns/pid")
         found = []
-        for pid in leaks.processes(self.engine.base):
+        for pid in leaks.processes(self.engine.folder):
             try:
                 if os.readlink(f"/proc/{pid}/ns/pid") == here:
                     found.append(pid)
