@@ -10,10 +10,14 @@ from core.errors import InvalidArgument
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
 
-_DOMAIN = re.compile(r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.?)+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
+#: A name is refused by its length before any expression sees it: it may come from a hostile archive.
+_MAX_TEXT = 512
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]+)?|\[[0-9a-fA-F:]+\](?::[0-9]+)?")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_ID = re.compile(r"[0-9a-f]{64}")
 
 
 class Reference(NamedTuple):
@@ -39,6 +43,12 @@ class Reference(NamedTuple):
 
 def parse(text: str) -> Reference:
     """Take a name apart; without tag and digest the tag is ``latest``. InvalidArgument names what is wrong."""
+    if len(text) > _MAX_TEXT:
+        raise InvalidArgument(f"invalid reference format: {text[:40]!r}… is longer than {_MAX_TEXT} characters")
+    if _ID.fullmatch(text):
+        raise InvalidArgument(
+            f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings", hint="that is an id"
+        )
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         raise InvalidArgument(f"invalid reference format: digest of {text!r}", hint="write NAME@sha256:<64 digits>")
@@ -46,7 +56,7 @@ def parse(text: str) -> Reference:
     if not colon or "/" in tag:
         head, tag = rest, ""
     domain, slash, path = head.partition("/")
-    if not slash or not ("." in domain or ":" in domain or domain == "localhost"):
+    if not slash or not _is_host(domain):
         domain, path = DEFAULT_DOMAIN, head
     if domain in ("index.docker.io", "registry-1.docker.io"):
         domain = DEFAULT_DOMAIN
@@ -58,3 +68,8 @@ def parse(text: str) -> Reference:
         hint = "repository name must be lowercase" if path != path.lower() else "write [HOST/]NAME[:TAG]"
         raise InvalidArgument(f"invalid reference format: {text!r}", hint=hint)
     return Reference(domain, path, tag or ("" if digest else DEFAULT_TAG), digest)
+
+
+def _is_host(first: str) -> bool:
+    """Whether a name's first part is a registry: as ``splitDockerDomain`` of distribution/reference decides."""
+    return "." in first or ":" in first or first == "localhost" or first != first.lower()
