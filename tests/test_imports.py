@@ -74,7 +74,7 @@ MAP: dict[str, set[str]] = {
 
 #: What the zygote, the monitors and init may load of the standard library.
 LIGHT = set(
-    "__future__ os sys socket struct select signal json errno stat fcntl termios time ctypes mmap typing "
+    "__future__ os sys socket struct select signal json json.encoder errno stat fcntl termios time ctypes mmap typing "
     "enum gc traceback base64 array math collections.abc".split()
 )
 ZYGOTE = "core.runtime.zygote"
