@@ -230,7 +230,7 @@ class Supervisor:
             if container.status is Status.STARTING:
                 container = self._store.update(container.id, status=Status.RUNNING, started_at=record.at)
             self._apply_exit(container, record)
-        elif container.pid and start_time(container.pid) == container.pid_start:
+        elif container.pid and _is_alive(container.pid, container.pid_start):
             self._keep_orphan(container)
         elif container.status is Status.STARTING:
             self._undo_start(container)
@@ -290,6 +290,14 @@ class Supervisor:
         self._orphans.clear()
         for task in list(self._tasks.values()):
             await task.close()
+
+
+def _is_alive(pid: int, started: int) -> bool:
+    """Whether the process of this pid is still the one that started then."""
+    try:
+        return start_time(pid) == started
+    except ProcessLookupError:
+        return False
 
 
 def event_attributes(container: Container) -> dict[str, str]:
