@@ -26,6 +26,7 @@ from core.linux.cgroups import Hierarchy, Placement
 
 _V2_CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io")
 _SYSTEMD_SECONDS = 15.0
+_GREETING_SECONDS = 0.1
 #: A scope may end between the answer that it exists and the attempt to join it.
 _TRIES = 5
 _UNLIMITED = 2**64 - 1
@@ -191,12 +192,26 @@ class _Manager:
         except (FileNotFoundError, ConnectionRefusedError):
             self._sock = self._connect(self._PRIVATE)
             stack.callback(self._sock.close)
+            self._greet()
         self._manager("Subscribe")
 
     def _connect(self, path: str) -> Any:
         from jeepney.io.blocking import prep_socket
 
         return prep_socket(path, timeout=_SYSTEMD_SECONDS)
+
+    def _greet(self) -> None:
+        """Ask until it answers: what arrives together with the end of the authentication, systemd keeps in its buffer
+        until more arrives (seen with 252, one time in ten)."""
+        while True:
+            self._send(self._PATH, self._NAME, "org.freedesktop.DBus.Peer", "Ping", "", ())
+            try:
+                self._receive(min(time.monotonic() + _GREETING_SECONDS, self._deadline))
+            except TimeoutError:
+                if time.monotonic() > self._deadline:
+                    raise
+            else:
+                return
 
     def start_scope(self, scope: str, pid: int) -> None:
         """Make the scope with ``pid`` in it; returns when it is there."""
@@ -210,7 +225,7 @@ class _Manager:
         ]
         (job,) = self._manager("StartTransientUnit", "ssa(sv)a(sa(sv))", scope, "fail", properties, [])
         while job not in self._results:
-            self._receive()
+            self._receive(self._deadline)
         if self._results[job] != "done":
             raise OSError(f"its job ended as {self._results[job]}")
 
@@ -233,13 +248,11 @@ class _Manager:
     def _call(
         self, path: str, name: str, interface: str, member: str, signature: str = "", *body: Any
     ) -> tuple[Any, ...]:
-        from jeepney import DBusAddress, HeaderFields, MessageType, new_method_call
+        from jeepney import HeaderFields, MessageType
 
-        message = new_method_call(DBusAddress(path, name, interface), member, signature or None, body)
-        serial = next(self._serials)
-        self._sock.sendall(message.serialise(serial=serial))
+        serial = self._send(path, name, interface, member, signature, body)
         while True:
-            answer = self._receive()
+            answer = self._receive(self._deadline)
             if answer.header.fields.get(HeaderFields.reply_serial) != serial:
                 continue
             if answer.header.message_type is MessageType.error:
@@ -248,12 +261,20 @@ class _Manager:
                 raise kind(f"{member}: {answer.body[0] if answer.body else error}")
             return tuple(answer.body)
 
-    def _receive(self) -> Any:
+    def _send(self, path: str, name: str, interface: str, member: str, signature: str, body: tuple[Any, ...]) -> int:
+        from jeepney import DBusAddress, new_method_call
+
+        message = new_method_call(DBusAddress(path, name, interface), member, signature or None, body)
+        serial = next(self._serials)
+        self._sock.sendall(message.serialise(serial=serial))
+        return serial
+
+    def _receive(self, deadline: float) -> Any:
         """The next message; a job's end is kept."""
         from jeepney import HeaderFields
 
         while (message := self._parser.get_next_message()) is None:
-            self._sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
+            self._sock.settimeout(max(deadline - time.monotonic(), 0.001))
             data = self._sock.recv(65536)
             if not data:
                 raise ConnectionResetError("systemd closed the connection")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from core.linux.cgroup_files import read_file
-from tests.support import Engine
+from tests.support import Engine, wait_until
 from tests.vm.guest import check
+
+
+def _start(engine: Engine) -> None:
+    engine.start(ready=False)
+    engine.wait_ready(120)
 
 
 @contextmanager
@@ -19,8 +26,7 @@ def _engine() -> Iterator[Engine]:
     base = Path(tempfile.mkdtemp(prefix="dk", dir="/tmp"))
     engine = Engine(base)
     try:
-        engine.start(ready=False)
-        engine.wait_ready(120)
+        _start(engine)
         yield engine
     finally:
         engine.close()
@@ -45,4 +51,58 @@ def a_container_runs_within_its_limits() -> None:
         assert engine.dockyard("exec", "box", "sh", "-c", ": </dev/full", timeout=60).returncode == 0
         assert engine.dockyard("exec", "box", "sh", "-c", "mknod /dev/x b 254 0 && : </dev/x").returncode != 0
         engine.dockyard("rm", "-f", "box", check=True, timeout=60)
-        assert not os.path.exists(folder)
+        wait_until(lambda: not os.path.exists(folder), 30, "its group is gone")
+        _runs_out_of_memory(engine, image)
+
+
+def _runs_out_of_memory(engine: Engine, image: str) -> None:
+    limits = ("-m", "16m", "--memory-swap", "16m")
+    done = engine.dockyard("run", "--name", "hungry", *limits, image, "tail", "/dev/zero", timeout=120)
+    assert done.returncode == 128 + signal.SIGKILL, (done.returncode, done.stderr)
+    state = engine.inspect("hungry")["State"]
+    assert (state["OOMKilled"], state["ExitCode"]) == (True, 137), state
+
+
+@check("systemd", seconds=300)
+def a_container_outlives_the_service_of_its_daemon() -> None:
+    with _engine() as engine:
+        image = engine.busybox()
+        engine.stop(60)
+        settings = [f"--setenv={name}={value}" for name, value in engine.environment().items() if name.startswith("DO")]
+        folders = ["--root", str(engine.root), "--run", str(engine.run), "--socket", str(engine.socket)]
+        command = [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            "--unit=engine",
+            *settings,
+            *engine.command,
+            "serve",
+            *folders,
+        ]
+
+        def begin() -> None:
+            subprocess.run(command, check=True)
+            wait_until(engine.answers, 120, "the daemon answers")
+
+        def stop() -> None:
+            subprocess.run(["systemctl", "stop", "engine.service"], check=True)
+            assert not engine.answers()
+
+        begin()
+        engine.dockyard("run", "-d", "--name", "box", image, "sleep", "1000", check=True, timeout=120)
+        pid = engine.inspect("box")["State"]["Pid"]
+        assert "/system.slice/dockyard-" in read_file(f"/proc/{pid}/cgroup")
+        for _ in range(2):
+            stop()
+            assert read_file(f"/proc/{pid}/comm").strip() == "sleep"
+            begin()
+            state = engine.inspect("box")["State"]
+            assert (state["Status"], state["Pid"]) == ("running", pid), state
+        assert engine.dockyard("exec", "box", "true", timeout=60).returncode == 0
+        # A container that the second daemon starts lies beside the first one's, in the same scope.
+        engine.dockyard("run", "-d", "--name", "next", image, "sleep", "1000", check=True, timeout=120)
+        groups = [read_file(f"/proc/{engine.inspect(name)['State']['Pid']}/cgroup") for name in ("box", "next")]
+        assert groups[0].rpartition("/")[0] == groups[1].rpartition("/")[0], groups
+        stop()
+        _start(engine)

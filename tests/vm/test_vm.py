@@ -63,7 +63,8 @@ def test_in_the_machine(one: guest.Check, chosen: dict[str, tuple[str, ...]]) ->
     outcomes, everything = _outcomes(one.boot, chosen[one.boot])
     assert one.name in outcomes, f"the machine ended before this check did:\n{everything[-4000:]}"
     outcome = outcomes[one.name]
-    assert outcome.code == 0, f"exit code {outcome.code} after {outcome.seconds} s:\n{outcome.output}"
+    print(f"{outcome.seconds} s inside\n{outcome.output}")
+    assert outcome.code == 0, f"exit code {outcome.code}"
 
 
 def test_outcomes_are_read_back() -> None:
