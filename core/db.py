@@ -14,6 +14,7 @@ event loop's thread; a statement takes tens of microseconds.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,10 @@ class Database:
 
     def __init__(self, path: Path | str) -> None:
         """Open or make the file at ``path`` (``:memory:`` for tests). Raises Corrupt when it is not a database."""
+        if path != ":memory:":
+            # It holds the environment of every container. SQLite gives the files beside it the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.chmod(path, 0o600)
         self._connection = sqlite3.connect(path, isolation_level=None, cached_statements=256)
         self._connection.row_factory = sqlite3.Row
         self._depth = 0

@@ -72,6 +72,7 @@ class Engine:
     async def __aenter__(self) -> Engine:
         root, run = self.configuration.root, self.configuration.run
         self.lock = take_lock(root)
+        make_private(root)
         self.db = Database(os.path.join(root, "dockyard.db"))
         self.graveyard = Graveyard(os.path.join(root, "tmp"))
         self.graveyard.sweep()
@@ -143,6 +144,14 @@ class Engine:
         return about.info(
             self.configuration.name, self.configuration.root, bool(self.placement.scope), counts, self.warnings
         )
+
+
+def make_private(root: str) -> None:
+    """Keep what lies in the root folder to root, also where somebody else made that folder (CVE-2021-41091)."""
+    for name in ("blobs", "cache", "containers", "host", "layers", "snapshots", "tmp"):
+        path = os.path.join(root, name)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        os.chmod(path, 0o700)
 
 
 def take_lock(root: str) -> int:

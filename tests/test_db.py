@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_foreign_keys_are_on(tmp_path: Path) -> None:
     db = Database(tmp_path / "db")
     assert db.execute("PRAGMA foreign_keys").fetchone()[0] == 1
     assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_only_root_reads_it(tmp_path: Path) -> None:
+    """It holds the environment of every container, and the root folder may have been made by somebody else."""
+    old = os.umask(0)
+    try:
+        (tmp_path / "db").touch(mode=0o644)  # as an older version left it
+        db = Database(tmp_path / "db")
+        db.migrate("part", [ONE])
+        assert {entry.name: entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir()} == dict.fromkeys(
+            ("db", "db-shm", "db-wal"), 0o600
+        )
+        db.close()
+    finally:
+        os.umask(old)

@@ -36,14 +36,7 @@ async def inspect(call: Call) -> StreamResponse:
     """``GET /containers/{id}/json``"""
     service = call.engine.containers
     container = service.get(call.parameters["id"])
-    return reply(
-        describe(
-            container,
-            call.engine.execs.of(container.id),
-            service.log_folder(container),
-            service.run_dir(container),
-        )
-    )
+    return reply(describe(container, call.engine.execs.of(container.id), service.folder(container)))
 
 
 async def start(call: Call) -> StreamResponse:

@@ -1,10 +1,13 @@
 """The bundle of one container: the folder that its monitor reads, and the three generated files of /etc.
 
-It lies in the run directory (tmpfs on most systems), mode 0700, and is written anew at each start.
+The bundle lies in the run directory (tmpfs on most systems), mode 0700, and is written anew at each start. So are the
+generated files, but below the root folder: the container may write to them, and must not be able to fill the host's
+/run by that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -34,12 +37,12 @@ def hostname(container: Container) -> str:
     return container.short
 
 
-def write(run_dir: str, spec: oci.Spec, monitor: MonitorConfig, files: dict[str, str]) -> None:
-    """Write the whole bundle. ``files`` are the generated files of /etc, by name."""
+def write(run_dir: str, etc_folder: str, spec: oci.Spec, monitor: MonitorConfig, files: dict[str, str]) -> None:
+    """Write the whole bundle. ``files`` are the generated files of /etc, by name, for ``etc_folder``."""
     shutil.rmtree(run_dir, ignore_errors=True)
     os.makedirs(os.path.join(run_dir, "rootfs"), mode=0o700)
     for name, text in files.items():
-        _write(os.path.join(run_dir, name), text, 0o644)
+        _write(os.path.join(etc_folder, name), text, 0o644)
     write_json(os.path.join(run_dir, "config.json"), spec)
     write_json(os.path.join(run_dir, "dockyard.json"), monitor)
 
@@ -50,8 +53,10 @@ def write_json(path: str, document: Any) -> None:
 
 
 def _write(path: str, text: str, mode: int) -> None:
-    # Mounted into the container as they are: the mode must not depend on the daemon's umask.
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    # Mounted into the container as they are: the mode must not depend on the daemon's umask, nor on an earlier run.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         os.fchmod(fd, mode)
         os.write(fd, text.encode())

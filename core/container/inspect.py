@@ -114,9 +114,10 @@ def state(container: Container) -> dict[str, Any]:
     }
 
 
-def inspect(container: Container, exec_ids: list[str], log_folder: str, run_dir: str) -> dict[str, Any]:
+def inspect(container: Container, exec_ids: list[str], folder: str) -> dict[str, Any]:
     """The answer of ``GET /containers/{id}/json``."""
-    bundle = run_dir if container.status is Status.RUNNING else ""
+    log_folder = os.path.join(folder, "log")
+    etc = folder if container.started_at else ""
     document: dict[str, Any] = {
         "Id": container.id,
         "Created": rfc3339(container.created),
@@ -124,9 +125,9 @@ def inspect(container: Container, exec_ids: list[str], log_folder: str, run_dir:
         "Args": list(container.args[1:]),
         "State": state(container),
         "Image": container.image_id,
-        "ResolvConfPath": os.path.join(bundle, "resolv.conf") if bundle else "",
-        "HostnamePath": os.path.join(bundle, "hostname") if bundle else "",
-        "HostsPath": os.path.join(bundle, "hosts") if bundle else "",
+        "ResolvConfPath": os.path.join(etc, "resolv.conf") if etc else "",
+        "HostnamePath": os.path.join(etc, "hostname") if etc else "",
+        "HostsPath": os.path.join(etc, "hosts") if etc else "",
         "LogPath": os.path.join(log_folder, "current.log") if _logs(container) else "",
         "Name": "/" + container.name,
         "RestartCount": 0,

@@ -85,9 +85,13 @@ class ContainerService:
         """The record. Raises NotFound, or InvalidArgument for an ambiguous beginning."""
         return self.store.get(ref)
 
+    def folder(self, container: Container) -> str:
+        """What is kept of it besides its record and its files: its output, the generated files of its /etc."""
+        return os.path.join(self._root, "containers", container.id)
+
     def log_folder(self, container: Container) -> str:
         """Where its output is kept."""
-        return os.path.join(self._root, "containers", container.id, "log")
+        return os.path.join(self.folder(container), "log")
 
     def run_dir(self, container: Container) -> str:
         """Its folder in the run directory."""
@@ -195,6 +199,7 @@ class ContainerService:
         around = specgen.Surroundings(
             run_dir=self.run_dir(container),
             log_folder=self.log_folder(container),
+            etc_folder=self.folder(container),
             rootfs=self._snapshots.mounts(container.id),
             scratch_size=self._snapshots.scratch_size(container.id),
             cgroup=self._runtime.placement_json(),
@@ -206,7 +211,7 @@ class ContainerService:
         os.makedirs(around.log_folder, mode=0o700, exist_ok=True)
         spec = specgen.make_spec(container, around)
         monitor = specgen.make_monitor_config(container, around)
-        bundle.write(around.run_dir, spec, monitor, bundle.etc_files(container, name))
+        bundle.write(around.run_dir, around.etc_folder, spec, monitor, bundle.etc_files(container, name))
 
     def _network_path(self, ref: str) -> str:
         other = self.store.get(ref)
@@ -324,7 +329,7 @@ class ContainerService:
         faults.point("remove", 1)
         await self._snapshots.remove(container_id)
         faults.point("remove", 2)
-        self._graveyard.bury(os.path.join(self._root, "containers", container_id))
+        self._graveyard.bury(self.folder(container))
         self._graveyard.bury(self.run_dir(container))
         faults.point("remove", 3)
         self._pending.drop(container_id)
@@ -358,7 +363,7 @@ class ContainerService:
                 await self._remove(container.id)
 
     def _finish_removal(self, container: Container) -> None:
-        self._graveyard.bury(os.path.join(self._root, "containers", container.id))
+        self._graveyard.bury(self.folder(container))
         self._graveyard.bury(self.run_dir(container))
 
     # --- streams -----------------------------------------------------------------------------------

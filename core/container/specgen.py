@@ -49,6 +49,7 @@ class Surroundings:
 
     run_dir: str
     log_folder: str
+    etc_folder: str  # where the generated files of /etc lie
     rootfs: list[RootfsMount]
     scratch_size: int
     cgroup: dict[str, Any]
@@ -174,7 +175,7 @@ def mounts(container: Container, around: Surroundings) -> list[oci.Mount]:
     targets = {os.path.normpath(mount["destination"]) for mount in own}
     for name in ("resolv.conf", "hostname", "hosts"):
         if f"/etc/{name}" not in targets:
-            source = os.path.join(around.run_dir, name)
+            source = os.path.join(around.etc_folder, name)
             found.append(_mount(f"/etc/{name}", "bind", source, "rbind,rw,rprivate"))
     # A person's mount on one of the default targets replaces the default.
     return [mount for mount in found if mount["destination"] not in targets] + own
@@ -244,7 +245,7 @@ def _rlimit(item: dict[str, Any]) -> oci.Rlimit:
 
 def _group_ids(groups: list[str]) -> list[int]:
     for group in groups:
-        if not group.isdecimal() or int(group) > 2**31 - 1:
+        if not group.isdecimal() or len(group) > 10 or int(group) > 2**31 - 1:
             raise InvalidArgument(f"GroupAdd: {group!r} must be a group's number", hint="names are not supported yet")
     return [int(group) for group in groups]
 

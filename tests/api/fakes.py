@@ -50,11 +50,11 @@ class FakeContainers:
     def get(self, ref: str) -> Container:
         return self.store.get(ref)
 
-    def log_folder(self, container: Container) -> str:
+    def folder(self, container: Container) -> str:
         return str(self._folder / container.short)
 
-    def run_dir(self, container: Container) -> str:
-        return str(self._folder / "run" / container.short)
+    def log_folder(self, container: Container) -> str:
+        return str(self._folder / container.short / "log")
 
     def wait_handle(self, ref: str, condition: str = "") -> WaitHandle:
         return self.waiters.add(self.store.get(ref), condition)

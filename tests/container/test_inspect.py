@@ -47,7 +47,7 @@ def test_summary() -> None:
 
 
 def test_inspect_has_no_nulls_docker_does_not_send() -> None:
-    document = inspect(make_container({"Binds": ["/a:/b:ro"]}, Cmd=["x", "y"]), [], "/log", "/run")
+    document = inspect(make_container({"Binds": ["/a:/b:ro"]}, Cmd=["x", "y"]), [], "/c")
     assert (document["Path"], document["Args"]) == ("x", ["y"])
     assert document["Config"]["Hostname"] == ID[:12]
     assert "Healthcheck" not in document["Config"]
@@ -69,5 +69,5 @@ def test_inspect_has_no_nulls_docker_does_not_send() -> None:
 
 def test_a_running_container_shows_no_old_exit_code() -> None:
     running = make_container(status=Status.RUNNING, exit_code=137, pid=9, started_at=NOW)
-    state = inspect(running, ["e"], "/log", "/run")["State"]
+    state = inspect(running, ["e"], "/c")["State"]
     assert (state["ExitCode"], state["Pid"], state["Running"]) == (0, 9, True)

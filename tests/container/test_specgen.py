@@ -14,6 +14,7 @@ from tests.container.records import make_container
 AROUND = Surroundings(
     run_dir="/run/d/c/0123456789ab",
     log_folder="/r/log",
+    etc_folder="/r",
     rootfs=[{"target": "/", "lower": ["/l/1"], "upper": "/s/u", "work": "/s/w"}],
     scratch_size=0,
     cgroup={},
