@@ -179,9 +179,13 @@ class Call:
         if kind.partition(";")[0].strip().lower() != JSON:
             raise InvalidArgument(f"unsupported Content-Type header ({kind[:100]}): must be '{JSON}'")
         try:
-            return json.loads(raw)
+            # Decoded here: json would take UTF-16 too, and halves of surrogate pairs, which fit in no file name.
+            document = json.loads(raw.decode())
+            if b"\\u" in raw:
+                json.dumps(document, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"the request's body is not JSON: {str(error)[:200]}") from None
+        return document
 
 
 def _parse_query(query: str) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from core.linux.privileges import CAPABILITY_NAMES, RLIMITS
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SIGNAL = re.compile(r"(SIG)?[A-Z0-9+-]+|\d+")
+_CPUSET = re.compile(r"[0-9, -]*")
 
 #: Docker's smallest memory limit (daemon/daemon_unix.go, linuxMinMemory): 6 MiB.
 MIN_MEMORY = 6 * 1024 * 1024
@@ -100,6 +100,26 @@ def _object(name: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def _paths(name: str, value: Any) -> list[str] | None:
+    if value is None:
+        return None
+    paths = _strings(name, value)
+    if not all(path.startswith("/") for path in paths):
+        raise InvalidArgument(f"{name} must be a list of absolute paths, not {_shown(paths)}")
+    return paths
+
+
+def _ulimits(name: str, value: Any) -> list[dict[str, Any]] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(i, dict) and isinstance(i.get("Name"), str) for i in value):
+        raise InvalidArgument(f"{name} must be a list of {{Name, Soft, Hard}}, not {_shown(value)}")
+    return [
+        {"Name": item["Name"], **{key: _integer(f"{name}.{key}", item.get(key)) for key in ("Soft", "Hard")}}
+        for item in value
+    ]
+
+
 def _any(name: str, value: Any) -> Any:
     return value
 
@@ -164,9 +184,9 @@ _HOST_CONFIG: dict[str, Kind] = {
     "PidsLimit": _optional_integer,
     "OomScoreAdj": _integer,
     "GroupAdd": _strings,
-    "Ulimits": _any,
-    "MaskedPaths": _any,
-    "ReadonlyPaths": _any,
+    "Ulimits": _ulimits,
+    "MaskedPaths": _paths,
+    "ReadonlyPaths": _paths,
     "ContainerIDFile": _string,
     "Runtime": _string,
     "CgroupnsMode": _string,
@@ -280,6 +300,10 @@ def _check_config(config: dict[str, Any]) -> None:
         raise InvalidArgument(
             f"invalid hostname {config['Hostname']!r}", hint="at most 64 letters, digits, dots, hyphens"
         )
+    if config["Domainname"] and not _HOSTNAME.fullmatch(config["Domainname"]):
+        raise InvalidArgument(
+            f"invalid domain name {_shown(config['Domainname'])}", hint="at most 64 letters, digits, dots, hyphens"
+        )
     if config["StopSignal"]:
         parse_signal(config["StopSignal"])
     if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
@@ -307,13 +331,17 @@ def _check_host_config(host: dict[str, Any]) -> list[str]:
     host["ConsoleSize"] = _console_size(host["ConsoleSize"])
     _check_security(host["SecurityOpt"])
     for option in host["Ulimits"] or ():
-        if not isinstance(option, dict) or not isinstance(option.get("Name"), str):
-            raise InvalidArgument("HostConfig.Ulimits must be a list of {Name, Soft, Hard}")
-        if f"RLIMIT_{option['Name'].upper()}" not in RLIMITS:
-            raise InvalidArgument(f"invalid ulimit type: {option['Name']}")
-        if _integer("Soft", option.get("Soft")) > _integer("Hard", option.get("Hard")) >= 0:
-            raise InvalidArgument(f"ulimit {option['Name']}: the soft limit must not exceed the hard limit")
+        _check_ulimit(option["Name"], option["Soft"], option["Hard"])
     return []
+
+
+def _check_ulimit(name: str, soft: int, hard: int) -> None:
+    if f"RLIMIT_{name.upper()}" not in RLIMITS:
+        raise InvalidArgument(f"invalid ulimit type: {name}")
+    if min(soft, hard) < -1:
+        raise InvalidArgument(f"ulimit {name}: a limit must be -1 (none) or more, not {min(soft, hard)}")
+    if soft > hard >= 0:
+        raise InvalidArgument(f"ulimit {name}: the soft limit must not exceed the hard limit")
 
 
 def _check_resources(host: dict[str, Any]) -> None:
@@ -338,6 +366,9 @@ def _check_resources(host: dict[str, Any]) -> None:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     if not -1000 <= host["OomScoreAdj"] <= 1000:
         raise InvalidArgument(f"Invalid value {host['OomScoreAdj']}, range for oom score adj is [-1000, 1000]")
+    for member in ("CpusetCpus", "CpusetMems"):
+        if not _CPUSET.fullmatch(host[member]):
+            raise InvalidArgument(f"Invalid value {_shown(host[member])} for {member}", hint="write 0-2,4")
     if host["ShmSize"] < 0:
         raise InvalidArgument("SHM size can not be less than 0")
 
@@ -361,7 +392,7 @@ def _check_log_config(host: dict[str, Any]) -> None:
         if option == "max-size":
             parse_size(f"log option {option}", value)
         elif option == "max-file":
-            if not value.isdecimal() or not 1 <= int(value) <= 10_000:
+            if not value.isdecimal() or len(value) > 5 or not 1 <= int(value) <= 10_000:
                 raise InvalidArgument(f"log option max-file must be a number from 1 to 10000, not {_shown(value)}")
         else:
             raise Unsupported(
@@ -403,7 +434,7 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 def parse_size(name: str, text: str) -> int:
     """Bytes from ``10m``, ``1.5g``, ``512k``, ``4096`` (powers of 1024, as docker/go-units RAMInBytes)."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)i?b?", text.strip().lower())
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?) ?([kmgt]?)i?b?", text.strip().lower())
     if not found or not (size := int(float(found[1]) * _UNITS[found[2]])):
         raise InvalidArgument(f"{name}: invalid size {_shown(text)}", hint="write a number and b, k, m or g, as in 10m")
     return size
@@ -414,7 +445,7 @@ def parse_signal(text: str) -> int:
     from signal import SIGRTMAX, SIGRTMIN, Signals
 
     name = text.upper().removeprefix("SIG")
-    if name.isdecimal() and 1 <= int(name) <= SIGRTMAX:
+    if name.isdecimal() and len(name) <= 3 and 1 <= int(name) <= SIGRTMAX:
         return int(name)
     if "SIG" + name in Signals.__members__:
         return Signals["SIG" + name].value
@@ -423,4 +454,4 @@ def parse_signal(text: str) -> int:
         number = (SIGRTMIN if found[1] == "IN" else SIGRTMAX) + int(found[2])
         if SIGRTMIN <= number <= SIGRTMAX:
             return number
-    raise InvalidArgument(f"Invalid signal: {text}", hint="use a name such as SIGTERM, or a number")
+    raise InvalidArgument(f"Invalid signal: {text[:100]}", hint="use a name such as SIGTERM, or a number")

@@ -75,8 +75,8 @@ def parse_exec(body: Any, detach_keys: Callable[[str], bytes]) -> ExecRequest:
     if not command:
         raise InvalidArgument("No exec command specified")
     for name in ("User", "WorkingDir", "DetachKeys"):
-        if not isinstance(body.get(name) or "", str):
-            raise InvalidArgument(f"{name} must be a string")
+        if not isinstance(body.get(name) or "", str) or "\0" in (body.get(name) or ""):
+            raise InvalidArgument(f"{name} must be a string without NUL bytes")
     directory = body.get("WorkingDir") or ""
     if directory and not directory.startswith("/"):
         raise InvalidArgument(f"the working directory '{directory}' is invalid, it needs to be an absolute path")

@@ -94,8 +94,8 @@ def _parse_mount(item: Any) -> BindMount | TmpfsMount:
     if not isinstance(item, dict):
         raise InvalidArgument("HostConfig.Mounts must be a list of objects")
     kind, target, source = item.get("Type"), item.get("Target") or "", item.get("Source") or ""
-    if not isinstance(target, str) or not isinstance(source, str):
-        raise InvalidArgument("HostConfig.Mounts: Source and Target must be strings")
+    if not isinstance(target, str) or not isinstance(source, str) or "\0" in source:
+        raise InvalidArgument("HostConfig.Mounts: Source and Target must be strings without NUL bytes")
     _check_target(target)
     if kind == "tmpfs":
         return _parse_tmpfs(item, target, source)
@@ -103,7 +103,7 @@ def _parse_mount(item: Any) -> BindMount | TmpfsMount:
         raise Unsupported(f"mount type {kind!r} for {target} is not supported", hint="bind and tmpfs are")
     if not source.startswith("/"):
         raise InvalidArgument(f'invalid mount config for type "bind": mount path must be absolute: {source!r}')
-    options = item.get("BindOptions") or {}
+    options = _options(item, "BindOptions")
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in PROPAGATIONS:
         raise InvalidArgument(f"invalid bind propagation {propagation!r} for {target}", hint=", ".join(PROPAGATIONS))
@@ -120,18 +120,27 @@ def _parse_mount(item: Any) -> BindMount | TmpfsMount:
 def _parse_tmpfs(item: dict[str, Any], target: str, source: str) -> TmpfsMount:
     if source:
         raise InvalidArgument(f'invalid mount config for type "tmpfs": field Source must not be specified ({target})')
-    options = item.get("TmpfsOptions") or {}
+    options = _options(item, "TmpfsOptions")
     words = ["ro"] if item.get("ReadOnly") else []
-    if options.get("SizeBytes"):
-        words.append(f"size={int(options['SizeBytes'])}")
-    if options.get("Mode"):
-        words.append(f"mode={int(options['Mode']):o}")
+    for member, word, base in (("SizeBytes", "size", "d"), ("Mode", "mode", "o")):
+        value = options.get(member) or 0
+        if not isinstance(value, int) or not 0 <= value < 1 << 63:
+            raise InvalidArgument(f"TmpfsOptions.{member} for {target} must be 0 (default) or a positive whole number")
+        if value:
+            words.append(f"{word}={value:{base}}")
     return TmpfsMount(target, tuple(words))
 
 
+def _options(item: dict[str, Any], member: str) -> dict[str, Any]:
+    options = item.get(member) or {}
+    if not isinstance(options, dict):
+        raise InvalidArgument(f"HostConfig.Mounts: {member} must be an object")
+    return options
+
+
 def _check_target(target: str) -> None:
-    if not target.startswith("/"):
-        raise InvalidArgument(f"invalid mount path: '{target}' mount path must be absolute")
+    if not target.startswith("/") or "\0" in target:
+        raise InvalidArgument(f"invalid mount path: {target!r} mount path must be absolute")
     if os.path.normpath(target).strip("/") == "":
         raise InvalidArgument("invalid specification: destination can't be '/'")
 

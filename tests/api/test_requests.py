@@ -170,6 +170,19 @@ async def test_browsers_are_refused(api: Served) -> None:
     assert status == 403
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"Image": "img", "User": "\\ud800"}', b'{"Image": "\xed\xa0\x80"}', '{"Image": "x"}'.encode("utf-16")],
+)
+async def test_text_that_no_file_name_can_hold_is_refused(api: Served, body: bytes) -> None:
+    head = f"POST /containers/create HTTP/1.1\nHost: d\nContent-Type: application/json\nContent-Length: {len(body)}"
+    reader, writer = await api.open(head, body)
+    status, _ = await read_head(reader)
+    writer.close()
+    assert status == 400
+    assert api.engine.containers.calls == []
+
+
 async def test_a_body_of_another_type_is_refused(api: Served) -> None:
     answer = await api.ask("POST", "/containers/create", b'{"Image": "img"}')
     assert answer.status == 400
