@@ -18,6 +18,7 @@ from tui.wire import ConnectionLost, Dechunker, Demuxer, EngineError, Head, Prot
 
 _READ = 64 * 1024
 _LINE_LIMIT = 8 * 1024 * 1024
+_OUTPUT_LIMIT = 256 * 1024
 _IDLE_CONNECTIONS = 4
 #: Seconds an answer may take when nothing says otherwise.
 TIMEOUT = 30.0
@@ -241,21 +242,28 @@ class Client:
         return dict(await self.json("GET", f"/exec/{quote(exec_id)}/json"))
 
     async def exec_output(self, ref: str, command: list[str]) -> tuple[int, bytes]:
-        """Run without a terminal to its end: (exit code, standard output). Raises EngineError."""
+        """Run without a terminal to its end: (exit code, standard output). Raises EngineError.
+
+        A program that says more than :data:`_OUTPUT_LIMIT` bytes is not listened to any longer: it failed.
+        """
         exec_id = await self.exec_create(ref, command, tty=False)
         reader, writer = await self.exec_start(exec_id, tty=False)
         try:
             async with asyncio.timeout(TIMEOUT):
-                raw = await reader.read(_LINE_LIMIT)
+                raw = bytearray()
                 while more := await reader.read(_READ):
                     raw += more
+                    if len(raw) > _OUTPUT_LIMIT:
+                        return 126, b""
+        except TimeoutError as error:
+            raise ConnectionLost(f"{command[0]} in the container does not end") from error
         except OSError as error:
             raise ConnectionLost("the engine closed the connection") from error
         finally:
             writer.close()
         code = int((await self.exec_inspect(exec_id)).get("ExitCode") or 0)
         try:
-            return code, b"".join(data for stream, data in Demuxer().feed(raw) if stream == 1)
+            return code, b"".join(data for stream, data in Demuxer().feed(bytes(raw)) if stream == 1)
         except ProtocolError:
             # Some engines write the reason of a failed exec into the stream as plain text.
             return code or 126, b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tui.frame import narrow
 from tui.rows import STATES, Row, in_order
 from tui.wire import ConnectionLost, EngineError, fetch
 
@@ -37,7 +38,8 @@ def overview(socket_path: str) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     glyph = STATES[row.kind][0 if locale_is_utf8() else 1]
-    cells = (f"{glyph} {row.word}", row.name, row.image, row.uptime(), row.ports or "-", row.why or "-")
+    data = (narrow(cell) for cell in (row.name, row.image, row.uptime(), row.ports or "-", row.why or "-"))
+    cells = (f"{glyph} {row.word}", *data)
     return cells if locale_is_utf8() else tuple(to_ascii(cell) for cell in cells)
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tui.cli import formatting, images, ps, rows, units
+from tui.cli import formatting, images, output, ps, rows, units
 from tui.cli.errors import CliError
 from tui.cli.events import sentence
 from tui.cli.tables import columns
@@ -163,6 +163,21 @@ def test_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
         "Actor": {"ID": "b5da", "Attributes": {"name": "box1", "exitCode": "3"}},
     }  # fmt: skip
     assert sentence(event) == "2026-11-24T19:42:04.394840119Z container die b5da (exitCode=3, name=box1)\n"
+
+
+def test_labels_in_an_event_do_not_steer_the_terminal() -> None:
+    event = {"Type": "container", "Actor": {"ID": "b5da", "Attributes": {"a\x1b]0;x\x07": "\x9b2J\nb\u202ec é日"}}}
+    assert sentence(event).endswith("b5da (a\\x1b]0;x\\x07=\\x9b2J\\nb\\u202ec é日)\n")
+
+
+def test_what_an_error_quotes_does_not_steer_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    output.err('exec: "\x1b[2Jé\t\udcff\ud800": not found\n')
+    assert capfd.readouterr().err == 'exec: "\\x1b[2Jé\t\ufffd\ufffd": not found\n'
+
+
+def test_halves_of_surrogate_pairs_are_shown_as_gos_json_reads_them(capfd: pytest.CaptureFixture[str]) -> None:
+    output.out("label=\ud800 é\n")
+    assert capfd.readouterr().out == "label=\ufffd é\n"
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,9 @@ class FakeEngine:
             raise Closed
 
     def _probe(self, ref: str, command: list[str], writer: asyncio.StreamWriter) -> None:
-        if command[0] == "sh" and self.shells:
+        if command[0] == "flood":
+            writer.write(frame(b"x" * (1 << 20), 1))
+        elif command[0] == "sh" and self.shells:
             writer.write(frame(self.shells[0].encode() + b"\n", 1))
         elif command[0] not in self.shells:
             self.exec_codes[ref] = 126

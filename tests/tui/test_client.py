@@ -127,6 +127,8 @@ async def test_output_of_a_command(fake: FakeEngine) -> None:
     client = Client(fake.path)
     assert await client.exec_output("c", ["sh", "-c", "…"]) == (0, b"bash\n")
     assert await client.exec_output("c", ["zsh", "-c", "…"]) == (126, b"")
+    # A hostile image's "shell" must not fill our memory.
+    assert await client.exec_output("c", ["flood"]) == (126, b"")
     client.close()
 
 
@@ -152,13 +154,15 @@ async def test_the_overview_without_a_terminal(fake: FakeEngine) -> None:
     fake.items = [
         container(1, "web", Ports=[{"PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]),
         container(2, "job", "exited", "Exited (127) 1 hour ago"),
+        container(3, "odd", "created", DockyardExplain='exec: "\x1b[2J日": not found'),
     ]
     text = await asyncio.to_thread(overview, fake.path)
     lines = text.splitlines()
     assert lines[1].split() == ["●", "running", "web", "busybox:1", "3h", "8080→80", "-"]
     assert "exited 127" in lines[2]
     assert "command not found" in lines[2]
-    assert "1 running, 1 not" in text
+    assert 'exec: "?[2J?": not found' in text
+    assert "1 running, 2 not" in text
 
 
 async def test_the_overview_without_containers_says_what_to_try(fake: FakeEngine) -> None:

@@ -71,4 +71,5 @@ def sentence(event: dict[str, Any]) -> str:
     attributes = actor.get("Attributes") or {}
     details = ", ".join([f"{key}={value}" for key, value in sorted(attributes.items())])
     words = [rfc3339_nano(nano), event.get("Type", ""), event.get("Action", ""), actor.get("ID", "")]
-    return " ".join(words) + (f" ({details})" if details else "") + "\n"
+    # Labels come from images: on one line, and as text.
+    return output.plain(" ".join(words) + (f" ({details})" if details else "")).replace("\n", "\\n") + "\n"

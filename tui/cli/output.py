@@ -75,13 +75,35 @@ def die_by_pipe() -> NoReturn:
 def out(text: str) -> None:
     """``text`` to stdout; undecodable bytes of names and arguments come back as they were."""
     if text:
-        write(1, text.encode("utf-8", "surrogateescape"))
+        write(1, _encoded(text))
 
 
 def err(text: str) -> None:
-    """``text`` to stderr."""
+    """Words for the person, to stderr. They may quote an image or a container: what they quote stays text."""
     if text:
-        write(2, text.encode("utf-8", "surrogateescape"))
+        write(2, _encoded(plain(text)))
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair, from a label in JSON
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def plain(text: str) -> str:
+    """``text`` with control characters and changes of direction written out: they would steer the terminal."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join([c if c in "\n\t" or c.isprintable() or not _steers(c) else _escaped(c) for c in text])
+
+
+def _steers(char: str) -> bool:
+    return char < " " or "\x7f" <= char <= "\x9f" or "\u2028" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
+
+
+def _escaped(char: str) -> str:
+    return f"\\x{ord(char):02x}" if char <= "\xff" else f"\\u{ord(char):04x}"
 
 
 def is_terminal(fd: int) -> bool:
