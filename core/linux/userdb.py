@@ -133,6 +133,8 @@ def read_hostile(root_fd: int, path: str) -> bytes:
                 return data
             data += chunk
         raise StartFailed(f"{path} is larger than {_MAX_SIZE >> 20} MiB", step="user", path=path)
+    except OSError as error:  # a link into /proc
+        raise StartFailed(f"{path}: {error.strerror}", step="user", path=path) from error
     finally:
         os.close(fd)
 
