@@ -12,7 +12,7 @@ from typing import IO, Any, BinaryIO, NamedTuple
 
 from core import oci
 from core.errors import Corrupt, DockyardError
-from core.image import documents, layers, reference
+from core.image import documents, reference, streams, tar
 from core.image.content import check_digest
 
 _MAX_MEMBERS = 100_000
@@ -32,21 +32,21 @@ class Archive:
     """An open archive. Use as a context manager."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = layers.decompress(file)
+        self._file = streams.decompress(file)
         self._members: dict[str, tarfile.TarInfo] = {}
 
     def __enter__(self) -> Archive:
         try:
             if not self._file.seekable():
                 raise Corrupt("a compressed archive must be unpacked before it is read")
-            self._tar = tarfile.open(fileobj=self._file, mode="r:", encoding="utf-8", errors="surrogateescape")
-            for member in self._tar:
+            self._tar = tar.open_tar(self._file)
+            for member in tar.entries(self._tar, keep=True):
                 self._members[posixpath.normpath(member.name)] = member
                 if len(self._members) > _MAX_MEMBERS:
                     raise Corrupt(f"the archive has more than {_MAX_MEMBERS} members")
-        except (tarfile.TarError, EOFError, OSError) as error:
+        except Corrupt as error:
             raise Corrupt(
-                f"not an image archive: {error}", hint="docker save, skopeo and podman save make them"
+                f"not an image archive: {error.message}", hint="docker save, skopeo and podman save make them"
             ) from error
         return self
 
@@ -68,10 +68,10 @@ class Archive:
         )
 
     def open(self, member: tarfile.TarInfo) -> IO[bytes]:
-        """The content of a layer's member."""
-        found = self._tar.extractfile(member)
+        """The content of a layer's member. A sparse one could be endless and cost nothing: none is written so."""
+        found = self._tar.extractfile(member) if member.isreg() and not member.issparse() else None
         if found is None:
-            raise Corrupt(f"archive member {member.name!r} is not a file")
+            raise Corrupt(f"archive member {member.name!r} is not a plain file")
         return found
 
     def _read(self, name: str) -> bytes:
@@ -85,7 +85,7 @@ class Archive:
 
     def _member(self, name: str) -> tarfile.TarInfo:
         if not isinstance(name, str):
-            raise Corrupt(f"the archive names a member by {name!r}")
+            raise Corrupt(f"the archive names a member by {name!r:.80}")
         member = self._members.get(posixpath.normpath(name))
         for _ in range(8):
             if member is None:

@@ -25,7 +25,10 @@ def parse(data: bytes, what: str) -> Any:
     if len(data) > MAX_DOCUMENT:
         raise Corrupt(f"{what} is larger than {MAX_DOCUMENT} bytes")
     try:
-        document = json.loads(data)
+        # Decoded here: json would take halves of surrogate pairs, which nothing can be named by or written with.
+        document = json.loads(data.decode())
+        if b"\\u" in data:
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"{what} is not JSON: {error}") from error
     _check_depth(document, what)
@@ -60,6 +63,8 @@ def image(data: bytes, what: str = "image config") -> oci.Image:
         member(document, name, str, what)
     if document["os"] != "linux":
         raise Unsupported(f"the image is for {document['os']}, this engine runs linux images")
+    if not isinstance(document.get("created") or "", str):
+        raise Corrupt(f"{what}: created is not a string")
     _check_config(document.get("config") or {}, what)
     checked: oci.Image = document
     return checked
@@ -75,8 +80,9 @@ def _check_config(config: Any, what: str) -> None:
         ):
             raise Corrupt(f"{what}: config.{name} is not a list of strings")
     for name in ("User", "WorkingDir", "StopSignal"):
-        if not isinstance(config.get(name) or "", str):
-            raise Corrupt(f"{what}: config.{name} is not a string")
+        value = config.get(name) or ""
+        if not isinstance(value, str) or "\0" in value:
+            raise Corrupt(f"{what}: config.{name} is not a string, or holds a NUL byte")
     for name in ("Labels", "Volumes", "ExposedPorts"):
         value = config.get(name)
         if value is not None and not isinstance(value, dict):

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import IO, BinaryIO, cast
 
 from core.errors import Corrupt, DockyardError, Exhausted, InvalidArgument, from_os_error
-from core.image import layers
+from core.image import layers, streams
 
 _CHECK_EVERY = 8 << 20
 PREFIX = "layer-"
@@ -51,7 +51,7 @@ def anonymous(tmp: str) -> BinaryIO:
 
 def plain(file: BinaryIO, tmp: str) -> BinaryIO:
     """The archive without its compression, in a file that can be sought in; ``file`` itself when it has none."""
-    stream = layers.decompress(file)
+    stream = streams.decompress(file)
     if stream is file:
         return file
     target = anonymous(tmp)

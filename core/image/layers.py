@@ -11,117 +11,31 @@ the pair 0:0, which is overlayfs's own mark for "deleted". Whiteouts (image-spec
 from __future__ import annotations
 
 import errno
-import hashlib
-import io
+import math
 import os
-import shutil
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
-from core.errors import Corrupt, DockyardError, Exhausted, Unsupported, from_os_error
+from core.errors import Corrupt, DockyardError, Exhausted, from_os_error
+from core.image import tar, trees
+from core.image.streams import CHUNK, Stream, decompress
 from core.linux import syscalls
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_CHUNK = 1 << 20
-#: A layer may grow by this factor when it is unpacked, beyond the first :data:`_FREE_GROWTH` bytes.
-_MAX_RATIO = 200
-_FREE_GROWTH = 1 << 30
 #: So many bytes of the disk stay free.
 DISK_RESERVE = 64 << 20
+_INODE_RESERVE = 1000
+_CHECK_EVERY = 16 << 20
+#: An inode, and its share of a folder.
+_ENTRY_COST = 4096
+#: Beyond this no file system keeps a time (year 2262).
+_FARTHEST = 2**63 - 1
 _XATTR = "SCHILY.xattr."
+_OPAQUE_XATTR = "trusted.overlay.opaque"
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
-
-
-class Digesting(io.RawIOBase):
-    """Reads through, hashing and counting what passes."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes of the source."""
-        data = self._source.read(size)
-        self._hash.update(data)
-        self.size += len(data)
-        return data
-
-    def finish(self) -> str:
-        """Read what is left and return the digest of everything."""
-        while self.read(_CHUNK):
-            continue
-        return f"sha256:{self._hash.hexdigest()}"
-
-
-def decompress(source: BinaryIO) -> BinaryIO:
-    """``source`` unpacked when its first bytes say gzip or zstd, else as it is. It must be seekable."""
-    magic = source.read(4)
-    source.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        return cast(BinaryIO, _Chunks(_gunzip(source)))
-    if magic == b"\x28\xb5\x2f\xfd":
-        import zstandard
-
-        stream: BinaryIO = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-        return stream
-    if magic[:3] == b"BZh" or magic == b"\xfd7zX":
-        raise Unsupported("the layer is compressed with bzip2 or xz", hint="use gzip, zstd or no compression")
-    return source
-
-
-def _gunzip(source: BinaryIO) -> Iterator[bytes]:
-    read = 0
-    written = 0
-    engine = zlib.decompressobj(wbits=31)
-    while data := source.read(_CHUNK):
-        read += len(data)
-        while data:
-            out = engine.decompress(data, 4 * _CHUNK)
-            written += len(out)
-            if written > _FREE_GROWTH and written > read * _MAX_RATIO:
-                raise Corrupt(f"the layer grows more than {_MAX_RATIO}-fold when unpacked: a decompression bomb")
-            yield out
-            data = engine.unconsumed_tail
-            if engine.eof:
-                data, engine = engine.unused_data, zlib.decompressobj(wbits=31)
-                if not data.strip(b"\0"):
-                    data = b""
-    if written == 0 or (not engine.eof and engine.unconsumed_tail):
-        raise Corrupt("the gzip stream ends in its middle")
-
-
-class _Chunks(io.RawIOBase):
-    """An iterator of bytes as a file."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        parts, length = [self._rest], len(self._rest)
-        while size < 0 or length < size:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                break
-            parts.append(chunk)
-            length += len(chunk)
-        data = b"".join(parts)
-        if size < 0:
-            size = len(data)
-        self._rest = data[size:]
-        return data[:size]
 
 
 def extract(source: BinaryIO, folder: str, what: str = "layer") -> tuple[str, int]:
@@ -131,12 +45,12 @@ def extract(source: BinaryIO, folder: str, what: str = "layer") -> tuple[str, in
     Exhausted, naming the entry; the folder is then in pieces and the caller's to remove.
     """
     try:
-        stream = Digesting(decompress(source))
+        stream = Stream(decompress(source))
         size = _Extraction(folder).run(stream)
         return stream.finish(), size
     except DockyardError:
         raise
-    except (tarfile.TarError, zlib.error, EOFError) as error:
+    except (zlib.error, EOFError, ValueError) as error:
         raise Corrupt(f"{what} is not a whole tar: {error}") from error
     except OSError as error:
         raise from_os_error(error, f"unpack {what}") from error
@@ -151,25 +65,21 @@ class _Extraction:
     """The state of one run: the root, the parent that was opened last, folders whose times come at the end."""
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
-        self._root = os.open(folder, _DIRECTORY | os.O_CLOEXEC)
+        self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parent = ("", self._root)
-        self._times: list[tuple[str, int]] = []
+        self._times: dict[str, int] = {}
         self._size = 0
+        self._unchecked = _CHECK_EVERY
 
-    def run(self, stream: Any) -> int:
-        old = os.umask(0)
+    def run(self, stream: Stream) -> int:
         try:
-            with tarfile.open(
-                fileobj=stream, mode="r|", bufsize=1 << 18, encoding="utf-8", errors="surrogateescape"
-            ) as tar:
-                for entry in tar:
-                    self._one(tar, entry)
-            for name, mtime in reversed(self._times):
+            self._check_space(0)
+            for entry in tar.entries(tar.open_tar(stream)):
+                self._one(stream, entry)
+            for name, mtime in self._times.items():
                 self._set_time(name, mtime)
             return self._size
         finally:
-            os.umask(old)
             self._close_parent()
             os.close(self._root)
 
@@ -178,24 +88,46 @@ class _Extraction:
             os.close(self._parent[1])
         self._parent = ("", self._root)
 
-    def _one(self, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
+    def _one(self, stream: Stream, entry: tarfile.TarInfo) -> None:
         name = clean_name(entry.name)
-        if not name:
-            if entry.isdir():
-                os.chmod(self._folder, entry.mode & 0o7777)
-                os.chown(self._folder, *_owner(entry))
+        if ".wh..wh." in name and _is_bookkeeping(name):
             return
+        self._check_space(entry.size if entry.isreg() and not entry.issparse() else 0)
         head, _, base = name.rpartition("/")
-        parent = self._open_parent(head)
         try:
+            if not name:
+                self._root_entry(entry)
+                return
+            parent = self._open_parent(head)
             if base.startswith(_WHITEOUT):
                 self._whiteout(parent, base)
             else:
-                self._make(tar, entry, parent, base, name)
+                self._make(stream, entry, parent, base, name)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise Exhausted(f"no space left on device at {entry.name}", hint="free some disk space") from error
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _no_space(entry) from error
             raise Corrupt(f"entry {entry.name!r}: {os.strerror(error.errno or 0)}") from error
+
+    def _root_entry(self, entry: tarfile.TarInfo) -> None:
+        if entry.isdir():
+            os.fchown(self._root, *_owner(entry))
+            os.fchmod(self._root, entry.mode & 0o7777)
+            _set_xattrs(entry, self._root)
+            self._times["."] = _mtime(entry)
+
+    def _check_space(self, size: int) -> None:
+        """The disk keeps its reserve, of bytes and of inodes. Asked now and then, and before a large file."""
+        self._unchecked += size + _ENTRY_COST
+        if size < CHUNK and self._unchecked < _CHECK_EVERY:
+            return
+        self._unchecked = 0
+        found = os.fstatvfs(self._root)
+        few_inodes = found.f_files and found.f_favail < _INODE_RESERVE
+        if found.f_bavail * found.f_frsize < size + DISK_RESERVE or few_inodes:
+            raise Exhausted(
+                f"no space left on device to unpack into: {'inodes' if few_inodes else 'bytes'} run out",
+                hint=f"free some disk space ({DISK_RESERVE >> 20} MiB stay free) and try again",
+            )
 
     def _open_parent(self, head: str) -> int:
         if head == self._parent[0]:
@@ -205,73 +137,62 @@ class _Extraction:
             return self._root
         try:
             fd = syscalls.open_in_root(self._root, head, _DIRECTORY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._make_parents(head)
             fd = syscalls.open_in_root(self._root, head, _DIRECTORY)
-        except OSError as error:
-            raise Corrupt(f"folder {head!r}: {os.strerror(error.errno or 0)}") from error
         self._parent = (head, fd)
         return fd
 
     def _make_parents(self, head: str) -> None:
         """Folders that no entry named, as tar makes them."""
-        done = ""
+        done = "."
         for part in head.split("/"):
-            above = syscalls.open_in_root(self._root, done or ".", _DIRECTORY)
+            above = syscalls.open_in_root(self._root, done, _DIRECTORY)
             try:
-                os.mkdir(part, 0o755, dir_fd=above)
-            except FileExistsError:
-                pass
+                if not _exists(above, part) or _is_mark(above, part):
+                    _make_folder(above, part)
+                    os.chmod(part, 0o755, dir_fd=above)
             finally:
                 os.close(above)
-            done = f"{done}/{part}" if done else part
+            done = f"{done}/{part}"
 
     def _whiteout(self, parent: int, base: str) -> None:
+        """A mark hides what lower layers have; what this layer itself has under that name stays (image-spec)."""
         if base == _OPAQUE:
-            os.setxattr(f"/proc/self/fd/{parent}", "trusted.overlay.opaque", b"y")
+            os.setxattr(f"/proc/self/fd/{parent}", _OPAQUE_XATTR, b"y")
             return
-        if base.startswith(".wh..wh."):
-            return  # aufs's own bookkeeping (image-spec: to be ignored)
         target = base[len(_WHITEOUT) :]
         if target in ("", ".", ".."):
             raise Corrupt(f"whiteout {base!r} names nothing")
-        _clear(parent, target)
-        os.mknod(target, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)
+        if not _exists(parent, target):
+            os.mknod(target, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)
+        elif stat.S_ISDIR(os.lstat(target, dir_fd=parent).st_mode):
+            _set_opaque(parent, target)
 
-    def _make(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
+    def _make(self, stream: Stream, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
         if entry.isdir():
-            self._make_folder(parent, base)
-            self._times.append((name, _mtime(entry)))
+            _make_folder(parent, base)
+            self._times.pop(name, None)
+            self._times[name] = _mtime(entry)
+        elif entry.islnk():
+            self._make_hardlink(entry, parent, base, name)
+            return
         else:
             _clear(parent, base)
-            if entry.isreg() or entry.issparse():
-                self._make_file(tar, entry, parent, base)
+            if entry.isreg():
+                self._make_file(stream, entry, parent, base)
                 return
-            if entry.islnk():
-                self._make_hardlink(entry, parent, base)
-                return
-            self._make_special(entry, parent, base)
+            _make_special(entry, parent, base)
         _set_owner_and_mode(entry, parent, base)
         _set_xattrs(entry, f"/proc/self/fd/{parent}/{base}", follow=False)
         if not entry.isdir():
             os.utime(base, ns=(_mtime(entry), _mtime(entry)), dir_fd=parent, follow_symlinks=False)
 
-    @staticmethod
-    def _make_folder(parent: int, base: str) -> None:
-        try:
-            os.mkdir(base, 0o700, dir_fd=parent)
-        except FileExistsError:
-            if not stat.S_ISDIR(os.lstat(base, dir_fd=parent).st_mode):
-                _clear(parent, base)
-                os.mkdir(base, 0o700, dir_fd=parent)
-
-    def _make_file(self, tar: tarfile.TarFile, entry: tarfile.TarInfo, parent: int, base: str) -> None:
-        self._size += entry.size
+    def _make_file(self, stream: Stream, entry: tarfile.TarInfo, parent: int, base: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(base, flags, 0o600, dir_fd=parent)
         try:
-            self._check_space(fd, entry)
-            _copy(tar, entry, fd)
+            self._size += _copy(stream, entry, fd)
             # The owner first: chown clears the setuid bit and the capabilities.
             os.fchown(fd, *_owner(entry))
             os.fchmod(fd, entry.mode & 0o7777)
@@ -280,46 +201,29 @@ class _Extraction:
         finally:
             os.close(fd)
 
-    @staticmethod
-    def _check_space(fd: int, entry: tarfile.TarInfo) -> None:
-        if entry.size < _CHUNK:
-            return
-        found = os.fstatvfs(fd)
-        if found.f_bavail * found.f_frsize < entry.size + DISK_RESERVE and not entry.issparse():
-            raise Exhausted(
-                f"no space left on device for {entry.name} ({entry.size} bytes)", hint="free some disk space"
-            )
-
-    def _make_hardlink(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
-        head, _, target = clean_name(entry.linkname).rpartition("/")
+    def _make_hardlink(self, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
+        linked = clean_name(entry.linkname)
+        if linked == name:
+            return  # tar writes a file that it was given twice so
+        head, _, target = linked.rpartition("/")
         try:
             source = syscalls.open_in_root(self._root, head or ".", _DIRECTORY)
         except FileNotFoundError:
-            raise Corrupt(f"hard link {entry.name!r}: its target {entry.linkname!r} is not in this layer") from None
+            raise _no_target(entry) from None
         try:
+            found = os.lstat(target, dir_fd=source)
+            if _exists(parent, base) and os.path.samestat(found, os.lstat(base, dir_fd=parent)):
+                return
+            _clear(parent, base)
             os.link(target, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
-            raise Corrupt(f"hard link {entry.name!r}: its target {entry.linkname!r} is not in this layer") from None
+            raise _no_target(entry) from None
         finally:
             os.close(source)
 
-    @staticmethod
-    def _make_special(entry: tarfile.TarInfo, parent: int, base: str) -> None:
-        if entry.issym():
-            os.symlink(entry.linkname, base, dir_fd=parent)
-        elif entry.isfifo():
-            os.mkfifo(base, 0o600, dir_fd=parent)
-        elif entry.isdev():
-            number = os.makedev(entry.devmajor, entry.devminor)
-            if entry.ischr() and number == 0:
-                raise Corrupt(f"entry {entry.name!r} is a device 0:0, which is a deletion mark of overlayfs")
-            os.mknod(base, (stat.S_IFCHR if entry.ischr() else stat.S_IFBLK) | 0o600, number, dir_fd=parent)
-        else:
-            raise Corrupt(f"entry {entry.name!r} is of the unknown type {entry.type!r}")
-
     def _set_time(self, name: str, mtime: int) -> None:
         try:
-            fd = syscalls.open_in_root(self._root, name, _DIRECTORY)
+            fd = syscalls.open_in_root(self._root, name, _DIRECTORY | os.O_NOFOLLOW)
         except OSError:
             return  # a later entry put something else in its place
         try:
@@ -328,9 +232,70 @@ class _Extraction:
             os.close(fd)
 
 
+def _make_folder(parent: int, base: str) -> None:
+    """A folder stays with what is in it; anything else of that name goes. In a mark's place it hides what is below."""
+    try:
+        os.mkdir(base, 0o700, dir_fd=parent)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(base, dir_fd=parent).st_mode):
+            marked = _is_mark(parent, base)
+            os.unlink(base, dir_fd=parent)
+            os.mkdir(base, 0o700, dir_fd=parent)
+            if marked:
+                _set_opaque(parent, base)
+
+
+def _make_special(entry: tarfile.TarInfo, parent: int, base: str) -> None:
+    if entry.issym():
+        os.symlink(entry.linkname, base, dir_fd=parent)
+    elif entry.isfifo():
+        os.mkfifo(base, 0o600, dir_fd=parent)
+    elif entry.isdev():
+        if not (0 <= entry.devmajor < 1 << 12 and 0 <= entry.devminor < 1 << 20):
+            raise Corrupt(f"entry {entry.name!r} is the impossible device {entry.devmajor}:{entry.devminor}")
+        number = os.makedev(entry.devmajor, entry.devminor)
+        if entry.ischr() and number == 0:
+            raise Corrupt(f"entry {entry.name!r} is a device 0:0, which is a deletion mark of overlayfs")
+        os.mknod(base, (stat.S_IFCHR if entry.ischr() else stat.S_IFBLK) | 0o600, number, dir_fd=parent)
+    else:
+        raise Corrupt(f"entry {entry.name!r} is of the unknown type {entry.type!r}")
+
+
+def _is_bookkeeping(name: str) -> bool:
+    """aufs's own files (image-spec: to be ignored), and what lies in its folders."""
+    return any(part.startswith(".wh..wh.") and part != _OPAQUE for part in name.split("/"))
+
+
+def _no_space(entry: tarfile.TarInfo) -> Exhausted:
+    return Exhausted(f"no space left on device at {entry.name}", hint="free some disk space and try again")
+
+
+def _no_target(entry: tarfile.TarInfo) -> Corrupt:
+    return Corrupt(f"hard link {entry.name!r}: its target {entry.linkname!r} is not in this layer")
+
+
+def _exists(parent: int, base: str) -> bool:
+    try:
+        os.lstat(base, dir_fd=parent)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_mark(parent: int, base: str) -> bool:
+    found = os.lstat(base, dir_fd=parent)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+
+
+def _set_opaque(parent: int, base: str) -> None:
+    os.setxattr(f"/proc/self/fd/{parent}/{base}", _OPAQUE_XATTR, b"y", follow_symlinks=False)
+
+
 def clean_name(name: str) -> str:
     """A tar entry's path relative to the layer's root, "" for the root. Corrupt when ``..`` leads out."""
     parts: list[str] = []
+    if "\0" in name:
+        raise Corrupt(f"entry {name!r} has a NUL byte in its name")
     for part in name.split("/"):
         if part == "..":
             if not parts:
@@ -338,8 +303,6 @@ def clean_name(name: str) -> str:
             parts.pop()
         elif part not in ("", "."):
             parts.append(part)
-    if "\0" in name:
-        raise Corrupt(f"entry {name!r} has a NUL byte in its name")
     return "/".join(parts)
 
 
@@ -353,29 +316,35 @@ def _owner(entry: tarfile.TarInfo) -> tuple[int, int]:
 def _mtime(entry: tarfile.TarInfo) -> int:
     """Nanoseconds; pax headers carry fractions, which a float would round."""
     text = entry.pax_headers.get("mtime", "")
-    seconds, _, fraction = text.partition(".")
-    if seconds.isdecimal() and (fraction or "0").isdecimal():
-        return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9])
-    return int(entry.mtime) * 1_000_000_000
+    seconds, _, fraction = text.lstrip("-").partition(".")
+    if seconds.isdecimal() and len(seconds) < 20 and (fraction or "0").isdecimal():
+        found = int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9])
+        found = -found if text.startswith("-") else found
+    elif math.isfinite(entry.mtime):
+        found = int(entry.mtime) * 1_000_000_000
+    else:
+        raise Corrupt(f"entry {entry.name!r} has the time {entry.mtime}")
+    return max(-_FARTHEST, min(found, _FARTHEST))
 
 
-def _copy(tar: tarfile.TarFile, entry: tarfile.TarInfo, fd: int) -> None:
-    data = tar.extractfile(entry)
-    if data is None:
-        return
-    left = entry.size
-    while left:
-        chunk = data.read(min(_CHUNK, left))
-        if not chunk:
+def _copy(stream: Stream, entry: tarfile.TarInfo, fd: int) -> int:
+    """The content of a file, holes left out; how many bytes were written."""
+    written = end = 0
+    for offset, length in tar.pieces(entry):
+        if offset != end:
+            os.lseek(fd, offset, os.SEEK_SET)
+        end = offset + length
+        left = length
+        for piece in stream.pieces(length):
+            left -= len(piece)
+            while piece:
+                piece = piece[os.write(fd, piece) :]
+        if left:
             raise Corrupt(f"the tar ends in the middle of {entry.name!r}")
-        left -= len(chunk)
-        if entry.issparse() and not chunk.strip(b"\0"):
-            os.lseek(fd, len(chunk), os.SEEK_CUR)
-            continue
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(fd, view) :]
-    os.ftruncate(fd, entry.size)
+        written += length
+    if end != entry.size:
+        os.ftruncate(fd, entry.size)
+    return written
 
 
 def _set_owner_and_mode(entry: tarfile.TarInfo, parent: int, base: str) -> None:
@@ -386,22 +355,26 @@ def _set_owner_and_mode(entry: tarfile.TarInfo, parent: int, base: str) -> None:
 
 
 def _set_xattrs(entry: tarfile.TarInfo, target: int | str, *, follow: bool = True) -> None:
-    """security.capability and user.*; never trusted.*, which would be overlayfs's own words."""
+    """security.capability and user.*; never trusted.* or user.overlay.*, which are overlayfs's own words."""
     for key, value in entry.pax_headers.items():
         if not key.startswith(_XATTR):
             continue
         name = key[len(_XATTR) :]
-        if name == "security.capability" or name.startswith("user."):
+        if name != "security.capability" and (not name.startswith("user.") or name.startswith("user.overlay.")):
+            continue
+        try:
             os.setxattr(target, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=follow)
+        except OSError as error:
+            # user.* is for files and folders only (xattr(7)), and not on every file system; tar drops it as well.
+            if name == "security.capability" or error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
 
 
 def _clear(parent: int, base: str) -> None:
     """A later entry replaces an earlier one of the same name."""
     try:
-        found = os.lstat(base, dir_fd=parent)
+        os.unlink(base, dir_fd=parent)
     except FileNotFoundError:
         return
-    if stat.S_ISDIR(found.st_mode):
-        shutil.rmtree(base, dir_fd=parent)
-    else:
-        os.unlink(base, dir_fd=parent)
+    except IsADirectoryError:
+        trees.remove(base, parent)

@@ -1,0 +1,152 @@
+"""Bytes of a layer on their way: unpacked within bounds, hashed, taken in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from core.errors import Corrupt, Unsupported
+
+CHUNK = 1 << 20
+#: A layer may grow by this factor when it is unpacked, beyond the first :data:`_FREE_GROWTH` bytes.
+_MAX_RATIO = 200
+_FREE_GROWTH = 1 << 30
+
+
+class Stream:
+    """A layer's bytes in one pass, hashed as they come. What tarfile and the extraction ask of a file."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._hash = hashlib.sha256()
+        self._chunk = memoryview(b"")
+        self._at = 0
+        self._before = 0
+
+    def _fill(self) -> bool:
+        self._before += len(self._chunk)
+        data = self._source.read(CHUNK)
+        self._hash.update(data)
+        self._chunk, self._at = memoryview(data), 0
+        return bool(data)
+
+    def tell(self) -> int:
+        """How many bytes were taken."""
+        return self._before + self._at
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The next ``size`` bytes without joining them; fewer at the end."""
+        while size > 0 and (self._at < len(self._chunk) or self._fill()):
+            piece = self._chunk[self._at : self._at + size]
+            self._at += len(piece)
+            size -= len(piece)
+            yield piece
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes; fewer at the end."""
+        return b"".join(self.pieces(size))
+
+    def seek(self, position: int) -> int:
+        """Forward only."""
+        if position < self.tell():
+            raise Corrupt(f"the tar leads back to byte {position}")
+        for _ in self.pieces(position - self.tell()):
+            continue
+        return self.tell()
+
+    def finish(self) -> str:
+        """Read what is left and return the digest of everything."""
+        while self._fill():
+            continue
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def decompress(source: BinaryIO) -> BinaryIO:
+    """``source`` unpacked when its first bytes say gzip or zstd, else as it is. It must be seekable."""
+    magic = source.read(4)
+    source.seek(0)
+    if magic[:2] == b"\x1f\x8b":
+        return cast(BinaryIO, _Chunks(_gunzip(source)))
+    # A zstd stream may begin with a frame to skip (RFC 8878, 3.1.2).
+    if magic == b"\x28\xb5\x2f\xfd" or (magic[1:] == b"\x2a\x4d\x18" and 0x50 <= magic[0] <= 0x5F):
+        return cast(BinaryIO, _Chunks(_unzstd(source)))
+    if magic[:3] == b"BZh" or magic == b"\xfd7zX":
+        raise Unsupported("the layer is compressed with bzip2 or xz", hint="use gzip, zstd or no compression")
+    return source
+
+
+class _Counted:
+    """Counts what is read of a file, and what it became."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.taken = 0
+        self.given = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._source.read(size)
+        self.taken += len(data)
+        return data
+
+    def gives(self, data: bytes) -> bytes:
+        self.given += len(data)
+        if self.given > _FREE_GROWTH and self.given > self.taken * _MAX_RATIO:
+            raise Corrupt(f"the layer grows more than {_MAX_RATIO}-fold when unpacked: a decompression bomb")
+        return data
+
+
+def _gunzip(source: BinaryIO) -> Iterator[bytes]:
+    """The members of a gzip file, one after the other; zeros between and after them are padding (RFC 1952)."""
+    counted = _Counted(source)
+    engine, begun = zlib.decompressobj(wbits=31), False
+    while data := counted.read(CHUNK):
+        while data:
+            if not begun:
+                data = data.lstrip(b"\0") if counted.given else data
+                if not data:
+                    break
+            yield counted.gives(engine.decompress(data, 4 * CHUNK))
+            data, begun = engine.unconsumed_tail, True
+            if engine.eof:
+                data, engine, begun = engine.unused_data, zlib.decompressobj(wbits=31), False
+    if begun and not engine.eof:
+        raise Corrupt("the gzip stream ends in its middle")
+
+
+def _unzstd(source: BinaryIO) -> Iterator[bytes]:
+    import zstandard
+
+    counted = _Counted(source)
+    # The window is the decoder's memory: 128 MiB is what zstd itself takes without being asked to.
+    decoder = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+    with decoder.stream_reader(cast(BinaryIO, counted), read_across_frames=True, closefd=False) as reader:
+        while data := reader.read(CHUNK):
+            yield counted.gives(data)
+
+
+class _Chunks(io.RawIOBase):
+    """An iterator of bytes as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        parts, length = [self._rest], len(self._rest)
+        while size < 0 or length < size:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            parts.append(chunk)
+            length += len(chunk)
+        data = b"".join(parts)
+        if size < 0:
+            size = len(data)
+        self._rest = data[size:]
+        return data[:size]
