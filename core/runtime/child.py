@@ -155,11 +155,26 @@ class Child:
             self._listener.warned(message[1])
         elif kind == handshake.CONSOLE and fds:
             self._listener.console(fds[0])
+        elif kind == handshake.BORN and fds:
+            self._follow(message[1], fds[0])
         elif kind == handshake.READY:
             self._ready = True
         elif kind == handshake.FAILED:
             self._close_socket()
             self._listener.failed(*message[1:])
+
+    def _follow(self, pid: int, pidfd: int) -> None:
+        """The process that we made hands over to one that it made for us, and ends."""
+        guide = self.pidfd
+        self._poller.forget(guide)
+        self.pid, self.pidfd = pid, pidfd
+        self._poller.watch(pidfd, READ, self._gone)
+        self._poller.watch(guide, READ, lambda events: self._guide_gone(guide))
+
+    def _guide_gone(self, guide: int) -> None:
+        os.waitid(os.P_PIDFD, guide, os.WEXITED)
+        self._poller.forget(guide)
+        os.close(guide)
 
     def _settle(self) -> None:
         """End of file: the program runs, or the child died without a word."""
@@ -178,6 +193,8 @@ class Child:
         self._socket.close()
 
     def _gone(self, events: int) -> None:
+        if self.how is None and not self._settled:
+            self._said()  # perhaps another process is the child by now
         if self.how is not None:
             return
         info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)

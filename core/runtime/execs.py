@@ -1,12 +1,15 @@
 """The other processes of a container, made by its monitor: ``exec``.
 
-The child enters the container's cgroups and namespaces by itself; the monitor only chooses the pid namespace that its
-next children are born in, and so stays their parent and can wait for them.
+Two processes of ours lead to one, because the container can see what is in its pid namespace, and take hold of it when
+it has CAP_SYS_PTRACE: of its root and its descriptors (/proc/PID/root and fd), of its memory and its rights. So the
+first, the *guide*, is born outside, enters the other namespaces and gives up all rights. Only then it forks the
+program's process, which is born inside with nothing left to take; CLONE_PARENT makes the monitor its parent.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import gc
 import os
 from collections.abc import Callable
@@ -14,13 +17,13 @@ from typing import Any, NoReturn, cast
 
 from core import oci
 from core.errors import Conflict, DockyardError, InvalidArgument, NotFound, StartFailed, from_os_error
-from core.linux import cgroups, privileges, syscalls
+from core.linux import cgroups, console, privileges, process, syscalls
 from core.runtime import protocol
 from core.runtime.child import Child, Ended, Listener, Pipes, make
-from core.runtime.child import connect as connect_pipes
+from core.runtime.child import connect as connect_streams
 from core.runtime.handshake import Report
 from core.runtime.poller import Poller
-from core.runtime.program import Program, Stdio, connect, default_signals, enter, execute, open_terminal
+from core.runtime.program import Program, Stdio, connect_pipes, default_signals, enter, launch, open_terminal
 from core.runtime.session import Slots
 from core.runtime.streams import Buffer, Streams
 
@@ -29,6 +32,7 @@ KEEP_ENDED = 64
 _MAX_EXECS = 1024
 _NAMESPACES = {
     "mount": syscalls.CLONE_NEWNS,
+    "pid": syscalls.CLONE_NEWPID,  # for the children only (pid_namespaces(7))
     "uts": syscalls.CLONE_NEWUTS,
     "ipc": syscalls.CLONE_NEWIPC,
     "network": syscalls.CLONE_NEWNET,
@@ -57,13 +61,6 @@ class Home:
         self.pid_fd = -1
         self.namespaces = namespaces
         self.oom_score = oom_score
-        self._inside = False
-
-    def enter_pid_namespace(self) -> None:
-        """From now on this monitor's children are born in the container's pid namespace."""
-        if not self._inside and any(entry["type"] == "pid" for entry in self.namespaces):
-            syscalls.setns(self.pid_fd, syscalls.CLONE_NEWPID)
-            self._inside = True
 
 
 class Exec(Listener):
@@ -104,7 +101,6 @@ class Exec(Listener):
             )
         program = Program(cast(oci.Process, config["process"]), config["user"], config["set_home"], stdio, seccomp)
         try:
-            home.enter_pid_namespace()
             made = make(0, home.cgroup.clone_fd(), lambda report: _run(home, program, report))
         except BaseException as error:
             self._tell_clients(str(error))
@@ -115,7 +111,7 @@ class Exec(Listener):
                 pipes.close_theirs()
         self.child = Child(home.poller, self, *made)
         if pipes is not None:
-            connect_pipes(self._streams, pipes.ours)
+            connect_streams(self._streams, pipes.ours)
 
     @property
     def state(self) -> list[Any]:
@@ -182,8 +178,35 @@ def _run(home: Home, program: Program, report: Report) -> NoReturn:
         raise StartFailed(text, step="namespaces", path=str(error.filename or "")) from error
     slave = open_terminal(program.stdio, report, bind=False)
     program = enter(program, report, create_cwd=False)
-    connect(program.stdio, slave, program.process["user"]["uid"])
-    execute(program, report)
+    uid = program.process["user"]["uid"]
+    if slave >= 0:
+        os.fchown(slave, uid, -1)
+        for number in (0, 1, 2):
+            os.dup2(slave, number)
+    else:
+        connect_pipes(program.stdio, uid)
+    report.keep_only()
+    report.warn(privileges.become(program.process, program.seccomp))
+    process.hide_self()
+    _hand_over(report)
+    os.setsid()
+    if slave >= 0:
+        console.take_terminal(0)
+    launch(program.process, report)
+
+
+def _hand_over(report: Report) -> None:
+    """Go on as the process that is born inside."""
+    try:
+        pid, pidfd = syscalls.clone_sibling()
+    except OSError as error:
+        hint = "the container has ended" if error.errno == errno.ENOMEM else ""
+        if error.errno in (errno.EPERM, errno.ENOSYS):
+            hint = "its seccomp profile refuses clone(2), which an exec needs"
+        raise StartFailed(f"make a process in the container: {error.strerror}", step="namespaces", hint=hint) from error
+    if pid:
+        report.born(pid, pidfd)
+        os._exit(0)
 
 
 def read_filter(path: str) -> bytes:

@@ -8,6 +8,7 @@ will ever start it.
 from __future__ import annotations
 
 import array
+import fcntl
 import os
 import socket
 import traceback
@@ -15,8 +16,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from core.errors import StartFailed
+from core.linux import syscalls
 from core.runtime import protocol
 
+BORN = "born"  # pid, with its pidfd: that process goes on in this one's place, with this socket
 READY = "ready"  # nothing can go wrong any more but execve itself
 WARNED = "warned"  # text
 CONSOLE = "console"  # with the terminal's master
@@ -50,6 +53,10 @@ class Report:
         """Hand over the terminal."""
         self._say(CONSOLE, fds=(master,))
 
+    def born(self, pid: int, pidfd: int) -> None:
+        """Another child of the monitor's goes on; this process is about to end."""
+        self._say(BORN, pid, fds=(pidfd,))
+
     def ready(self) -> None:
         """execve is next."""
         self._say(READY)
@@ -71,6 +78,14 @@ class Report:
             say(self._socket, kind, *fields, fds=fds)
         except OSError:
             os._exit(128)  # the monitor is gone: nobody would ever know of this process
+
+    def keep_only(self) -> None:
+        """Close every fd but 0, 1, 2 and this one."""
+        number = fcntl.fcntl(self._socket.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
+        os.dup2(number, 3, inheritable=False)
+        self._socket.detach()
+        syscalls.close_range(4)
+        self._socket = socket.socket(fileno=3)
 
     def close(self) -> None:
         """Close this end without execve (a reaper stays)."""

@@ -114,7 +114,12 @@ def connect(stdio: Stdio, slave: int, uid: int) -> None:
     os.setsid()
     if slave >= 0:
         console.take_terminal(slave, uid)
-        return
+    else:
+        connect_pipes(stdio, uid)
+
+
+def connect_pipes(stdio: Stdio, uid: int) -> None:
+    """The pipes, or /dev/null, as fds 0, 1 and 2."""
     null = -1
     for fd, number in ((stdio.stdin, 0), (stdio.stdout, 1), (stdio.stderr, 2)):
         if fd < 0 and null < 0:
@@ -128,9 +133,13 @@ def connect(stdio: Stdio, slave: int, uid: int) -> None:
 
 def execute(program: Program, report: Report) -> NoReturn:
     """Rights away, then execve. Raises StartFailed; cwd, limits and streams are in place already."""
-    process = program.process
     syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
-    report.warn(privileges.become(process, program.seccomp))
+    report.warn(privileges.become(program.process, program.seccomp))
+    launch(program.process, report)
+
+
+def launch(process: oci.Process, report: Report) -> NoReturn:
+    """execve, by a process that has no more rights than it grants. Raises StartFailed."""
     environment = split_environment(process["env"])
     args = process["args"]
     if not args:

@@ -15,7 +15,6 @@ from tests.support import Engine
 pytestmark = [pytest.mark.root, pytest.mark.security]
 
 
-
 def test_generated_files_of_etc_do_not_fill_the_hosts_run(engine: Engine, busybox: str) -> None:
     """They may be written to, without an end; /run is a tmpfs that the whole machine needs."""
     engine.dockyard("run", "-d", "--name", "filler", busybox, "sleep", "100", check=True)
