@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -25,15 +26,17 @@ from core.container.store import ContainerStore
 from core.container.supervisor import Supervisor
 from core.container.waiting import Waiters
 from core.db import Database
-from core.errors import Conflict, Forbidden
+from core.errors import Conflict, Forbidden, Unsupported
 from core.events import EventBus
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
 from core.linux import cgroups, placement
-from core.linux.process import kernel_features
+from core.linux.features import Feature, kernel_features
 from core.runtime.client import Runtime
 
 log = logging.getLogger("dockyard.engine")
+
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Engine:
 
     async def __aenter__(self) -> Engine:
         root, run = self.configuration.root, self.configuration.run
+        self.warnings += check_kernel()
         self.lock = take_lock(root)
         make_private(root)
         self.db = Database(os.path.join(root, "dockyard.db"))
@@ -92,7 +96,6 @@ class Engine:
         self.execs = ExecService(self.store, self.supervisor, self.events, self.containers.seccomp_path)
         self.images.in_use = self._users_of_image
         await self._recover()
-        self.warnings += [f"{f.name}: {f.cost}" for f in kernel_features() if not f.present]
         self.warnings += [f"{what}: {cost}" for what, cost in cgroups.lacks(self.placement)]
         return self
 
@@ -102,6 +105,7 @@ class Engine:
         await self.snapshots.sweep({container.id for container in self.store.all()})
         await self.images.sweep()
         self._sweep_run_dir()
+        self._sweep_cgroups()
 
     def _sweep_run_dir(self) -> None:
         """Folders of containers that no longer exist (a daemon died in the middle of a removal)."""
@@ -110,6 +114,15 @@ class Engine:
         for entry in os.scandir(folder) if os.path.isdir(folder) else ():
             if entry.name not in alive:
                 self.graveyard.bury(entry.path)
+
+    def _sweep_cgroups(self) -> None:
+        """Groups of containers that no longer exist (their monitor was killed, and this daemon's predecessor too)."""
+        where = cgroups.Placement.from_json(self.runtime.placement_json())
+        for folder in dict.fromkeys(where.parents.values()):
+            for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+                if _CONTAINER_ID.fullmatch(entry.name) and self.store.find(entry.name) is None:
+                    group = cgroups.Cgroup(where.version, {"": entry.path})
+                    self.supervisor.spawn(asyncio.to_thread(group.remove), f"remove the cgroup {entry.path}")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -152,6 +165,15 @@ def make_private(root: str) -> None:
         path = os.path.join(root, name)
         os.makedirs(path, mode=0o700, exist_ok=True)
         os.chmod(path, 0o700)
+
+
+def check_kernel(features: Sequence[Feature] | None = None) -> list[str]:
+    """What this machine lacks, with its cost. Unsupported when no container could start without it."""
+    missing = [f for f in (kernel_features() if features is None else features) if not f.present]
+    needed = [f"{f.name} is missing: {f.cost}" for f in missing if f.needed]
+    if needed:
+        raise Unsupported("; ".join(needed), hint="the engine cannot run on this kernel")
+    return [f"{f.name}: {f.cost}" for f in missing]
 
 
 def take_lock(root: str) -> int:
