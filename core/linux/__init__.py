@@ -9,7 +9,7 @@ How a container's first process comes to be, and who does it::
     process      protect_self: once, before anything else; seal_imports: before the first fork
     mounts       overlay_detached: the root file system as a mount fd, made by the monitor
     syscalls     clone3: the child, in its namespaces
-      cgroups    (placement, cgroup_limits, cgroups_v1, cgroup_files, bpf) groups and limits; cgroup_view what it sees of them
+      cgroups    (placement, cgroup_limits, cgroups_v1, cgroup_files, bpf) its limits; cgroup_view what it sees of them
       netlink    its loopback
       rootfs     sources, root, mounts, pivot, masks, sysctls, working directory; tells the order at its top
       paths      targets of mounts inside the root
