@@ -1,9 +1,13 @@
 """The other processes of a container, made by its monitor: ``exec``.
 
-Two processes of ours lead to one, because the container can see what is in its pid namespace, and take hold of it when
-it has CAP_SYS_PTRACE: of its root and its descriptors (/proc/PID/root and fd), of its memory and its rights. So the
-first, the *guide*, is born outside, enters the other namespaces and gives up all rights. Only then it forks the
-program's process, which is born inside with nothing left to take; CLONE_PARENT makes the monitor its parent.
+The child enters the container's namespaces by itself; the monitor only chooses the pid namespace that its next children
+are born in, and so stays their parent and can wait for them. The container sees them there, and because they are not
+dumpable it can take nothing from them.
+
+With CAP_SYS_PTRACE it could: their root and descriptors (/proc/PID/root and fd), their memory and rights. There two
+processes of ours lead to one. The first, the *guide*, is born outside, enters everything and gives up all rights; only
+then it forks the program's process, which is born inside with nothing left to take. CLONE_PARENT makes the monitor its
+parent. Not everywhere: the second fork costs milliseconds, and a clone(2) that the seccomp profile may refuse.
 """
 
 from __future__ import annotations
@@ -32,7 +36,6 @@ KEEP_ENDED = 64
 _MAX_EXECS = 1024
 _NAMESPACES = {
     "mount": syscalls.CLONE_NEWNS,
-    "pid": syscalls.CLONE_NEWPID,  # for the children only (pid_namespaces(7))
     "uts": syscalls.CLONE_NEWUTS,
     "ipc": syscalls.CLONE_NEWIPC,
     "network": syscalls.CLONE_NEWNET,
@@ -52,7 +55,10 @@ class Home:
         tell: Callable[[protocol.Message], None],
         namespaces: list[oci.Namespace],
         oom_score: int,
+        *,
+        guided: bool,
     ) -> None:
+        """``guided``: a process of the container may have CAP_SYS_PTRACE."""
         self.poller = poller
         self.buffer = buffer
         self.slots = slots
@@ -61,6 +67,14 @@ class Home:
         self.pid_fd = -1
         self.namespaces = namespaces
         self.oom_score = oom_score
+        self.guided = guided
+        self._inside = False
+
+    def enter_pid_namespace(self) -> None:
+        """From now on this monitor's children are born in the container's pid namespace."""
+        if not self._inside and any(entry["type"] == "pid" for entry in self.namespaces):
+            syscalls.setns(self.pid_fd, syscalls.CLONE_NEWPID)
+            self._inside = True
 
 
 class Exec(Listener):
@@ -101,6 +115,8 @@ class Exec(Listener):
             )
         program = Program(cast(oci.Process, config["process"]), config["user"], config["set_home"], stdio, seccomp)
         try:
+            if not home.guided:
+                home.enter_pid_namespace()
             made = make(0, home.cgroup.clone_fd(), lambda report: _run(home, program, report))
         except BaseException as error:
             self._tell_clients(str(error))
@@ -168,6 +184,8 @@ def _run(home: Home, program: Program, report: Report) -> NoReturn:
     flags = 0
     for entry in home.namespaces:
         flags |= _NAMESPACES.get(entry["type"], 0)
+        if home.guided and entry["type"] == "pid":
+            flags |= syscalls.CLONE_NEWPID  # for the next fork only (pid_namespaces(7))
     report.warn(privileges.set_oom_score(home.oom_score))
     try:
         home.cgroup.enter_self()
@@ -188,7 +206,8 @@ def _run(home: Home, program: Program, report: Report) -> NoReturn:
     report.keep_only()
     report.warn(privileges.become(program.process, program.seccomp))
     process.hide_self()
-    _hand_over(report)
+    if home.guided:
+        _hand_over(report)
     os.setsid()
     if slave >= 0:
         console.take_terminal(0)

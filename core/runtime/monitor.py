@@ -101,7 +101,11 @@ class Monitor(Listener):
         namespaces = spec["linux"].get("namespaces", [])
         self._own_pids = any(entry["type"] == "pid" for entry in namespaces)
         oom_score = spec["process"].get("oomScoreAdj", oom_score)
-        self._execs = Execs(Home(self._poller, buffer, self._slots, self._cgroup, self._tell, namespaces, oom_score))
+        guided = "CAP_SYS_PTRACE" in spec["process"].get("capabilities", {}).get("bounding", ())
+        home = Home(
+            self._poller, buffer, self._slots, self._cgroup, self._tell, namespaces, oom_score, guided=guided
+        )  # fmt: skip
+        self._execs = Execs(home)
 
     def _make_init(self, bundle: birth.Bundle, oom_score: int) -> None:
         assert self._cgroup is not None

@@ -11,10 +11,19 @@ import pytest
 from core.errors import Conflict, NotFound, StartFailed, Unavailable
 from core.linux import cgroups
 from core.runtime import protocol
+from tests.runtime import harness
 from tests.runtime.harness import Bench, Box, unframe
 from tests.support import wait_until_async
 
 pytestmark = pytest.mark.root
+
+
+@pytest.fixture(params=[False, True], ids=["", "guided"], autouse=True)
+def guided(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Both ways in: a container that may trace processes gets its own."""
+    if request.param:
+        monkeypatch.setattr(harness, "DEFAULT_CAPABILITIES", [*harness.DEFAULT_CAPABILITIES, "CAP_SYS_PTRACE"])
+    return bool(request.param)
 
 
 async def sleeper(bench: Bench, **config: object) -> Box:
@@ -36,7 +45,7 @@ async def test_streams_and_exit_code(bench: Bench) -> None:
     client.close()
 
 
-async def test_it_is_inside(bench: Bench) -> None:
+async def test_it_is_inside(bench: Bench, guided: bool) -> None:
     box = await sleeper(bench)
     assert box.task is not None
     script = (
@@ -48,7 +57,7 @@ async def test_it_is_inside(bench: Bench) -> None:
     *namespaces, capabilities, filtered = unframe(await client.read_all())[1].decode().splitlines()
     pid1 = Path(f"/proc/{box.task.pid}/ns")
     assert namespaces == [str((pid1 / name).readlink()) for name in ("mnt", "uts", "ipc", "pid", "net", "cgroup")]
-    assert capabilities == "CapEff:\t00000000a80425fb"
+    assert capabilities == ("CapEff:\t00000000a80c25fb" if guided else "CapEff:\t00000000a80425fb")
     assert filtered == "Seccomp:\t2"
     client.close()
 
