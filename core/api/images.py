@@ -13,7 +13,7 @@ from core.container.inspect import rfc3339
 from core.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
-    from core.image.store import Image
+    from core.image.model import Image
 
 _FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 

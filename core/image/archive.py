@@ -124,17 +124,24 @@ class Archive:
             raise Corrupt("index.json is not an index")
         found: dict[str, Found] = {}
         for descriptor in index["manifests"]:
+            if documents.is_attestation(descriptor):
+                continue
             image = self._image(descriptor)
             names = _names(descriptor.get("annotations") or {})
             known = found.get(descriptor["digest"])
             merged = [*(known.names if known else []), *names]
             found[descriptor["digest"]] = image._replace(names=merged)
+        if not found:
+            raise Corrupt("index.json lists no image")
         return list(found.values())
 
     def _image(self, descriptor: dict[str, Any], depth: int = 0) -> Found:
         if depth > 4:
             raise Corrupt("the archive's indexes are nested too deep")
         document = documents.manifest(self._blob(descriptor), f"manifest {descriptor['digest']}")
+        claimed, said = descriptor.get("mediaType"), document.get("mediaType")
+        if claimed and said and claimed != said:
+            raise Corrupt(f"manifest {descriptor['digest']} says it is {said!r:.80}, its index {claimed!r:.80}")
         if "manifests" in document:
             return self._image(documents.choose(document, f"index {descriptor['digest']}"), depth + 1)
         data = self._blob(document["config"])

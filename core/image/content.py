@@ -10,6 +10,9 @@ from collections.abc import Iterable
 
 from core.errors import Corrupt, InvalidArgument, from_os_error
 
+#: Of files in ``tmp`` that are being written.
+PREFIX = "blob-"
+
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -36,7 +39,7 @@ class ContentStore:
 
     def write(self, chunks: Iterable[bytes], digest: str = "", size: int = -1) -> str:
         """Keep a blob. Corrupt when it is not what ``digest`` and ``size`` promise; then nothing is kept."""
-        fd, temporary = tempfile.mkstemp(prefix="blob-", dir=self._tmp)
+        fd, temporary = tempfile.mkstemp(prefix=PREFIX, dir=self._tmp)
         try:
             found, length = self._copy(fd, chunks)
             if size >= 0 and length != size:

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from core import oci
-from core.errors import Corrupt, Unsupported
+from core.errors import Corrupt, InvalidArgument, Unsupported
 from core.image.content import check_digest
 
 MAX_DOCUMENT = 4 << 20
@@ -50,6 +50,11 @@ def member(document: Any, name: str, kind: type, what: str) -> Any:
     return document[name]
 
 
+def _optional(document: dict[str, Any], name: str, kind: type, what: str) -> None:
+    if document.get(name) is not None and not isinstance(document[name], kind):
+        raise Corrupt(f"{what}: {name} is not a {kind.__name__}")
+
+
 def image(data: bytes, what: str = "image config") -> oci.Image:
     """An image's config. Its layers' DiffIDs are digests and not too many."""
     document = parse(data, what)
@@ -57,8 +62,17 @@ def image(data: bytes, what: str = "image config") -> oci.Image:
     diff_ids = member(rootfs, "diff_ids", list, what)
     if len(diff_ids) > MAX_LAYERS:
         raise Unsupported(f"{what} has {len(diff_ids)} layers", hint=f"at most {MAX_LAYERS} are possible")
+    if not diff_ids:
+        raise Unsupported(f"{what} has no layers", hint="there would be nothing to run in a container")
     for diff_id in diff_ids:
-        check_digest(diff_id)
+        _check_digest(diff_id, what)
+    for name, kind in (("created", str), ("author", str), ("variant", str), ("history", list), ("config", dict)):
+        _optional(document, name, kind, what)
+    for step in document.get("history") or []:
+        if not isinstance(step, dict):
+            raise Corrupt(f"{what}: history is not a list of objects")
+        for name in ("created", "created_by", "author", "comment"):
+            _optional(step, name, str, f"{what}: history")
     for name in ("architecture", "os"):
         member(document, name, str, what)
     if document["os"] != "linux":
@@ -70,10 +84,17 @@ def image(data: bytes, what: str = "image config") -> oci.Image:
     return checked
 
 
-def _check_config(config: Any, what: str) -> None:
-    if not isinstance(config, dict):
-        raise Corrupt(f"{what}: config is not an object")
-    for name in ("Env", "Cmd", "Entrypoint"):
+def _check_digest(digest: Any, what: str) -> None:
+    if not isinstance(digest, str):
+        raise Corrupt(f"{what}: {digest!r:.80} is not a digest")
+    try:
+        check_digest(digest)
+    except InvalidArgument as error:
+        raise Corrupt(f"{what}: {error.message}") from error
+
+
+def _check_config(config: dict[str, Any], what: str) -> None:
+    for name in ("Env", "Cmd", "Entrypoint", "Shell", "OnBuild"):
         value = config.get(name)
         if value is not None and not (
             isinstance(value, list) and all(isinstance(v, str) and "\0" not in v for v in value)
@@ -83,13 +104,13 @@ def _check_config(config: Any, what: str) -> None:
         value = config.get(name) or ""
         if not isinstance(value, str) or "\0" in value:
             raise Corrupt(f"{what}: config.{name} is not a string, or holds a NUL byte")
-    for name in ("Labels", "Volumes", "ExposedPorts"):
+    for name in ("Labels", "Volumes", "ExposedPorts", "Healthcheck"):
         value = config.get(name)
         if value is not None and not isinstance(value, dict):
             raise Corrupt(f"{what}: config.{name} is not an object")
     for volume in config.get("Volumes") or {}:
-        if not volume.startswith("/") or ".." in volume.split("/"):
-            raise Corrupt(f"{what}: volume {volume!r} is not an absolute path")  # CVE-2022-23648
+        if not volume.startswith("/") or ".." in volume.split("/") or "\0" in volume or not volume.strip("/."):
+            raise Corrupt(f"{what}: volume {volume!r} is not an absolute path inside the container")  # CVE-2022-23648
     for key, value in (config.get("Labels") or {}).items():
         if not isinstance(value, str):
             raise Corrupt(f"{what}: label {key!r} is not a string")
@@ -104,9 +125,16 @@ def manifest(data: bytes, what: str = "manifest") -> dict[str, Any]:
     if len(listed) > (1000 if "manifests" in document else MAX_LAYERS):
         raise Corrupt(f"{what} lists {len(listed)} items")
     for item in listed if "manifests" in document else [*listed, document.get("config")]:
-        check_digest(member(item, "digest", str, what))
+        _check_digest(member(item, "digest", str, what), what)
         member(item, "size", int, what)
+        for name, kind in (("mediaType", str), ("platform", dict), ("annotations", dict)):
+            _optional(item, name, kind, what)
     return document
+
+
+def is_attestation(descriptor: dict[str, Any]) -> bool:
+    """A statement about another image of the index, in an image's clothes (BuildKit's attestation storage)."""
+    return "vnd.docker.reference.type" in (descriptor.get("annotations") or {})
 
 
 def architecture() -> str:
@@ -118,11 +146,19 @@ def architecture() -> str:
 def choose(index: dict[str, Any], what: str = "index") -> dict[str, Any]:
     """The manifest of an index that is for this machine; Unsupported lists what there is."""
     offered = []
+    unnamed = []
     for item in index["manifests"]:
         platform = item.get("platform") or {}
-        if not platform or (platform.get("os"), platform.get("architecture")) == ("linux", architecture()):
+        if (platform.get("os"), platform.get("architecture")) == ("linux", architecture()):
             return dict(item)
-        offered.append(f"{platform.get('os')}/{platform.get('architecture')}")
+        if is_attestation(item):
+            continue
+        if platform:
+            offered.append(f"{platform.get('os')}/{platform.get('architecture')}")
+        else:
+            unnamed.append(item)
+    if unnamed:
+        return dict(unnamed[0])
     raise Unsupported(
         f"{what} has no image for linux/{architecture()}", hint=f"it has {', '.join(offered) or 'nothing'}"
     )

@@ -16,6 +16,7 @@ import shutil
 import stat
 import tempfile
 
+from core.image import trees
 from core.linux.mounts import RootfsMount
 
 NAME = "host:latest"
@@ -93,7 +94,7 @@ def forget_others(folder: str, keep: set[str]) -> None:
     """Delete the skeletons that no container lies on."""
     for entry in os.scandir(folder):
         if entry.path not in keep:
-            shutil.rmtree(entry.path, ignore_errors=True)
+            trees.discard(entry.path)
 
 
 def _copy(source: str, target: str) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import shutil
 import uuid
-from collections.abc import AsyncIterator
-from typing import IO, BinaryIO, cast
+from collections.abc import AsyncIterator, Callable
+from typing import IO, BinaryIO, TypeVar, cast
 
 from core.errors import Corrupt, DockyardError, Exhausted, InvalidArgument, from_os_error
-from core.image import layers, streams
+from core.image import layers, streams, trees
 
 _CHECK_EVERY = 8 << 20
 PREFIX = "layer-"
 
+T = TypeVar("T")
+
 
 class Unpacked(dict[str, tuple[str, int]]):
-    """DiffID → (name of the folder below ``tmp``, bytes of its files)."""
+    """DiffID → (name of the folder below ``tmp``, bytes of its files). ``names`` are all folders that were begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
 
 
 async def spool(source: AsyncIterator[bytes], tmp: str) -> BinaryIO:
@@ -45,7 +51,10 @@ async def spool(source: AsyncIterator[bytes], tmp: str) -> BinaryIO:
 
 def anonymous(tmp: str) -> BinaryIO:
     """A file without a name (O_TMPFILE, open(2)): it is gone with its last descriptor, also after kill -9."""
-    fd = os.open(tmp, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(tmp, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise from_os_error(error, "make a temporary file in") from error
     return cast(BinaryIO, os.fdopen(fd, "w+b"))
 
 
@@ -74,24 +83,37 @@ def plain(file: BinaryIO, tmp: str) -> BinaryIO:
     return target
 
 
-def unpack(source: IO[bytes], tmp: str, what: str) -> tuple[str, str, int]:
-    """Extract one layer into a new folder below ``tmp``: its DiffID, the folder's name, the bytes of its files."""
+def unpack(source: IO[bytes], tmp: str, what: str, made: Unpacked) -> str:
+    """Extract one layer into a new folder below ``tmp``; its DiffID. :func:`discard` removes it, whatever happened."""
     name = f"{PREFIX}{uuid.uuid4().hex[:16]}"
+    made.names.append(name)
     path = os.path.join(tmp, name)
-    os.mkdir(path, 0o700)
-    os.chmod(path, 0o755)
     try:
-        diff_id, size = layers.extract(cast(BinaryIO, source), path, what)
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
-    return diff_id, name, size
+        os.mkdir(path, 0o700)
+        os.chmod(path, 0o755)
+    except OSError as error:
+        raise from_os_error(error, f"unpack {what}") from error
+    diff_id, size = layers.extract(cast(BinaryIO, source), path, what)
+    made.setdefault(diff_id, (name, size))
+    return diff_id
 
 
 def discard(made: Unpacked, tmp: str) -> None:
-    """Remove what was unpacked and not kept."""
-    for name, _ in made.values():
-        shutil.rmtree(os.path.join(tmp, name), ignore_errors=True)
+    """Remove what was unpacked and not kept: what was kept lies elsewhere by now."""
+    for name in made.names:
+        trees.discard(os.path.join(tmp, name))
+
+
+async def in_thread(work: Callable[..., T], *args: object) -> T:
+    """As ``asyncio.to_thread``, but who is cancelled waits for it: a thread cannot be stopped, and uses our files."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody is left to be told
+        raise
 
 
 def _check_reserve(fd: int) -> None:

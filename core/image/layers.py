@@ -61,6 +61,14 @@ def extract(source: BinaryIO, folder: str, what: str = "layer") -> tuple[str, in
         raise
 
 
+def is_opaque(folder: str) -> bool:
+    """Whether the folder of a layer hides everything below it."""
+    try:
+        return os.getxattr(folder, _OPAQUE_XATTR) == b"y"
+    except OSError:
+        return False
+
+
 class _Extraction:
     """The state of one run: the root, the parent that was opened last, folders whose times come at the end."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import uuid
 
 from core.db import Database
 from core.errors import NotFound, from_os_error
-from core.image import host
-from core.image.store import Image, ImageStore
+from core.image import host, trees
+from core.image.model import Image
+from core.image.store import ImageStore
 from core.linux.mounts import RootfsMount
 
 
@@ -40,12 +40,15 @@ class Snapshotter:
                 os.mkdir(os.path.join(folder, "work"), 0o700)
                 upper = os.path.join(folder, "upper")
                 os.mkdir(upper, 0o700)
-                os.chmod(upper, found.st_mode & 0o7777)
                 os.chown(upper, found.st_uid, found.st_gid)
+                os.chmod(upper, found.st_mode & 0o7777)
+            self._db.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (key, image.id, json.dumps(lower)))
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            trees.discard(folder)
             raise from_os_error(error, "prepare a snapshot") from error
-        self._db.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (key, image.id, json.dumps(lower)))
+        except BaseException:
+            trees.discard(folder)
+            raise
 
     def mounts(self, key: str) -> list[RootfsMount]:
         """What to mount, in order: the root first. NotFound when there is no such snapshot."""
@@ -53,7 +56,7 @@ class Snapshotter:
         if row is None:
             raise NotFound(f"no snapshot {key[:12]}")
         if row["image_id"] == host.IMAGE_ID:
-            return host.mounts(self._images.host_folder)
+            return host.mounts(json.loads(row["lower"])[0])
         folder = os.path.join(self._folder, key)
         return [
             {
@@ -76,9 +79,11 @@ class Snapshotter:
             os.rename(os.path.join(self._folder, key), grave)
         except FileNotFoundError:
             grave = ""
+        except OSError as error:
+            raise from_os_error(error, "remove a snapshot") from error
         self._db.execute("DELETE FROM snapshots WHERE key = ?", (key,))
         if grave:
-            self._images.later(asyncio.to_thread(shutil.rmtree, grave, True))
+            self._images.later(asyncio.to_thread(trees.discard, grave))
 
     async def sweep(self, live: set[str]) -> None:
         """Remove what belongs to no living container."""

@@ -3,58 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
 import json
-import logging
 import os
-import shutil
-import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, BinaryIO
 
 from core import oci
 from core.db import Database
-from core.errors import Conflict, Corrupt, InvalidArgument, NotFound
-from core.image import archive, changes, documents, host, intake, reference
+from core.errors import Conflict, Corrupt, InvalidArgument, NotFound, from_os_error
+from core.image import archive, content, host, intake, layers, model, reference, trees
 from core.image.content import ContentStore
+from core.image.model import Image
 from core.image.schema import MIGRATIONS
 
-log = logging.getLogger("dockyard.images")
-
 Publish = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image that is here. ``layers`` are DiffIDs, base first; ``created`` in nanoseconds since the epoch."""
-
-    id: str
-    config: oci.Image
-    layers: tuple[str, ...]
-    size: int
-    created: int
-    tags: tuple[str, ...] = ()
-    digests: tuple[str, ...] = ()
-
-    @property
-    def architecture(self) -> str:
-        """For which processor it is."""
-        return self.config["architecture"]
-
-    @property
-    def is_host(self) -> bool:
-        """Whether it is the embedded image of this server."""
-        return self.id == host.IMAGE_ID
-
-    @property
-    def chain_id(self) -> str:
-        """The digest that stands for its layers in their order (image-spec config.md)."""
-        chain = ""
-        for diff_id in self.layers:
-            chain = diff_id if not chain else "sha256:" + hashlib.sha256(f"{chain} {diff_id}".encode()).hexdigest()
-        return chain
 
 
 class ImageStore:
@@ -68,20 +32,23 @@ class ImageStore:
         self._layers = os.path.join(root, "layers")
         self._tmp = os.path.join(root, "tmp")
         self._hosts = os.path.join(root, "host")
-        self._busy: dict[str, asyncio.Lock] = {}
-        self._loading = 0
+        self._load_lock = asyncio.Lock()
+        #: DiffIDs that the load under way needs.
+        self._pinned: set[str] = set()
         self._later: set[asyncio.Task[Any]] = set()
         #: Who uses an image: (container id, whether it runs). Set by the engine.
         self.in_use: Callable[[str], list[tuple[str, bool]]] = lambda image_id: []
         os.makedirs(self._layers, mode=0o700, exist_ok=True)
         db.migrate("image", MIGRATIONS)
         self.host_folder = host.build(self._hosts)
-        self._host = _host_image()
+        self._host = model.host_image()
         self._images: dict[str, Image] = {}
         self._tags: dict[str, str] = {}
         self._read()
 
     def _read(self) -> None:
+        """What the tables say; also after a change that failed half-way."""
+        self._images.clear()
         tags: dict[str, list[str]] = {}
         for row in self._db.execute("SELECT name, image_id FROM tags ORDER BY name"):
             tags.setdefault(row["image_id"], []).append(row["name"])
@@ -109,28 +76,30 @@ class ImageStore:
 
     def get(self, ref: str) -> Image:
         """By name, id, or unambiguous beginning of an id. NotFound, with Docker's words; InvalidArgument."""
-        if ref in ("host", host.NAME, host.IMAGE_ID):
-            return self._host
-        by_id = self._by_id(ref)
-        if by_id is not None:
-            return by_id
-        name = reference.parse(ref)
-        image_id = self._tags.get(name.familiar)
-        if image_id is None:
-            raise NotFound(f"No such image: {name.familiar}")
-        return self._images[image_id]
+        return self._named(ref)[0]
 
-    def _by_id(self, ref: str) -> Image | None:
+    def _named(self, ref: str) -> tuple[Image, str]:
+        """The image, and the name by which ``ref`` meant it: "" when it was an id. As Docker, a name goes first."""
         bare = ref.removeprefix("sha256:")
-        if len(bare) < 4 or len(bare) > 64 or any(c not in "0123456789abcdef" for c in bare):
-            return None
-        found = [image for key, image in self._images.items() if key.startswith(f"sha256:{bare}")]
-        if len(found) > 1 and ref not in self._tags:
-            raise InvalidArgument(f"multiple images found with provided prefix: {ref}")
-        return found[0] if len(found) == 1 else None
+        is_hex = 0 < len(bare) <= 64 and all(c in "0123456789abcdef" for c in bare)
+        name = "" if is_hex and len(bare) == 64 else reference.parse(ref).familiar
+        if name == host.NAME:
+            return self._host, name
+        if name in self._tags:
+            return self._images[self._tags[name]], name
+        found = [image for image in self.all() if image.id.startswith(f"sha256:{bare}")] if is_hex else []
+        if len(found) > 1:
+            raise InvalidArgument(f"multiple images found with provided prefix: {ref}", hint="write more of the id")
+        if not found:
+            raise NotFound(f"No such image: {name or ref}")
+        return found[0], ""
 
     def layer_folders(self, image: Image) -> list[str]:
-        """The folders of its layers, topmost first, as overlayfs wants them."""
+        """The folders of its layers, topmost first, as overlayfs wants them.
+
+        A layer may occur twice in an image: overlayfs refuses that (ELOOP), and the upper one says all that the lower
+        does. What lies below a layer whose root is opaque is hidden; overlayfs asks only folders inside the root.
+        """
         if image.is_host:
             return [self.host_folder]
         rows = self._db.execute(
@@ -138,7 +107,13 @@ class ImageStore:
             "ORDER BY i.position DESC",
             (image.id,),
         )
-        return [os.path.join(self._layers, row["folder"]) for row in rows]
+        found: dict[str, None] = {}
+        for row in rows.fetchall():
+            folder = os.path.join(self._layers, row["folder"])
+            found[folder] = None
+            if layers.is_opaque(folder):
+                break
+        return list(found)
 
     # --- coming in ---------------------------------------------------------------------------------
 
@@ -152,90 +127,108 @@ class ImageStore:
     ) -> Image:
         """Make an image of one layer from a root file system's tar."""
         wanted = self._free_name(name) if name else ""
-        config: dict[str, Any] = {}
-        changes.apply(config, instructions)
-        async with _Loading(self):
-            with await intake.spool(source, self._tmp) as file:
-                diff_id, folder, size = await asyncio.to_thread(intake.unpack, file, self._tmp, "root file system")
-            now = time.time_ns()
-            document: Any = {
-                "architecture": _architecture(platform),
-                "os": "linux",
-                "created": _rfc3339(now),
-                "config": config,
-                "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-                "history": [{"created": _rfc3339(now), "comment": message or "imported"}],
-            }
-            data = json.dumps(document, separators=(",", ":")).encode()
-            made = intake.Unpacked({diff_id: (folder, size)})
+        document = model.imported(instructions, message, platform)
+        made = intake.Unpacked()
+        async with self._loading_one():
             try:
-                image = self._keep(data, document, made, [wanted] if wanted else [])
+                with await intake.spool(source, self._tmp) as file:
+                    diff_id = await intake.in_thread(intake.unpack, file, self._tmp, "root file system", made)
+                document["rootfs"]["diff_ids"] = [diff_id]
+                with self._changing(made):
+                    image = self._keep(model.dump(document), document, made, [wanted] if wanted else [])
             finally:
-                intake.discard(made, self._tmp)
+                await intake.in_thread(intake.discard, made, self._tmp)
         self._publish("image", "import", image.id, {"name": wanted or image.id})
         return image
 
     async def load(self, source: AsyncIterator[bytes], progress: Callable[[str], None]) -> list[str]:
         """Bring in every image of a docker-archive or OCI-archive: all, or none. Returns Docker's messages."""
-        async with _Loading(self):
+        async with self._loading_one():
             with await intake.spool(source, self._tmp) as file:
-                plain = await asyncio.to_thread(intake.plain, file, self._tmp)
+                plain = await intake.in_thread(intake.plain, file, self._tmp)
                 with plain:
                     return await self._load_archive(plain, progress)
 
     async def _load_archive(self, file: BinaryIO, progress: Callable[[str], None]) -> list[str]:
         made = intake.Unpacked()
         try:
-            opened = await asyncio.to_thread(archive.Archive(file).__enter__)
+            opened = await intake.in_thread(archive.Archive(file).__enter__)
             with opened:
-                found = await asyncio.to_thread(opened.images)
+                found = await intake.in_thread(opened.images)
                 for image in found:
                     for name in image.names:
                         self._free_name(name)
                     await self._unpack_layers(opened, image, made, progress)
             return self._keep_all(found, made)
         finally:
-            intake.discard(made, self._tmp)
+            await intake.in_thread(intake.discard, made, self._tmp)
 
     async def _unpack_layers(
         self, opened: archive.Archive, image: archive.Found, made: intake.Unpacked, progress: Callable[[str], None]
     ) -> None:
         """Unpack the layers that are not here yet, each verified against its DiffID."""
         for diff_id, member in zip(image.config["rootfs"]["diff_ids"], image.layers, strict=True):
+            self._pinned.add(diff_id)
             if diff_id in made or self._has_layer(diff_id):
                 continue
             progress(f"Extracting {diff_id[7:19]}")
             with opened.open(member) as stream:
-                got, folder, size = await asyncio.to_thread(intake.unpack, stream, self._tmp, f"layer {diff_id[:19]}")
-            made[got] = (folder, size)
+                got = await intake.in_thread(intake.unpack, stream, self._tmp, f"layer {diff_id[:19]}", made)
             if got != diff_id:
                 raise Corrupt(f"layer {member.name!r} has the DiffID {got}, the config says {diff_id}")
 
     def _keep_all(self, found: list[archive.Found], made: intake.Unpacked) -> list[str]:
         messages = []
-        with self._db.transaction():
+        images = []
+        with self._changing(made):
             for item in found:
-                image = self._keep(item.config_data, item.config, made, item.names)
-                messages += [f"Loaded image: {name}" for name in item.names] or [f"Loaded image ID: {image.id}"]
-        for item in found:
-            image_id = f"sha256:{hashlib.sha256(item.config_data).hexdigest()}"
-            self._publish("image", "load", image_id, {"name": item.names[0] if item.names else image_id})
+                images.append(self._keep(item.config_data, item.config, made, item.names))
+                messages += [f"Loaded image: {name}" for name in item.names] or [f"Loaded image ID: {images[-1].id}"]
+        for item, image in zip(found, images, strict=True):
+            self._publish("image", "load", image.id, {"name": item.names[0] if item.names else image.id})
         return messages
+
+    @contextlib.asynccontextmanager
+    async def _loading_one(self) -> AsyncIterator[None]:
+        """One load at a time: two of the same image would unpack its layers twice. Its layers stay meanwhile."""
+        async with self._load_lock:
+            try:
+                yield
+            finally:
+                self._pinned.clear()
+                self._forget_unused_layers()
+
+    @contextlib.contextmanager
+    def _changing(self, made: intake.Unpacked | None = None) -> Iterator[None]:
+        """A transaction over tables, folders and what is remembered: after a failure all three are as before."""
+        try:
+            with self._db.transaction():
+                yield
+        except BaseException:
+            self._read()
+            for diff_id, (name, _) in (made or {}).items():
+                if not self._has_layer(diff_id):
+                    self._bury(os.path.join(self._layers, name.removeprefix(intake.PREFIX)))
+            self._forget_unnamed_blobs()
+            raise
 
     def _has_layer(self, diff_id: str) -> bool:
         return self._db.execute("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)).fetchone() is not None
 
+    def _forget_unnamed_blobs(self) -> None:
+        for digest in set(self._content.all()) - set(self._images):
+            self._content.delete(digest)
+
     def _keep(self, data: bytes, config: oci.Image, made: intake.Unpacked, names: list[str]) -> Image:
         """Move the layers into place and write the rows: the image is here now."""
         image_id = self._content.write([data])
-        known = self._images.get(image_id)
-        if known is None:
-            known = self._insert(image_id, config, made)
+        if image_id not in self._images:
+            self._insert(image_id, config, made)
         for name in names:
             self._tag(name, image_id)
         return self._images[image_id]
 
-    def _insert(self, image_id: str, config: oci.Image, made: intake.Unpacked) -> Image:
+    def _insert(self, image_id: str, config: oci.Image, made: intake.Unpacked) -> None:
         diff_ids = config["rootfs"]["diff_ids"]
         with self._db.transaction():
             for diff_id in diff_ids:
@@ -245,17 +238,18 @@ class ImageStore:
                 self._db.execute("SELECT size FROM layers WHERE diff_id = ?", (d,)).fetchone()["size"]
                 for d in set(diff_ids)
             )
-            created = _nanoseconds(config.get("created") or "")
+            created = model.nanoseconds(config.get("created") or "")
             self._db.execute("INSERT INTO images VALUES (?, ?, ?, ?)", (image_id, json.dumps(config), created, size))
             for position, diff_id in enumerate(diff_ids):
                 self._db.execute("INSERT INTO image_layers VALUES (?, ?, ?)", (image_id, position, diff_id))
-        image = Image(image_id, config, tuple(diff_ids), size, created)
-        self._images[image_id] = image
-        return image
+        self._images[image_id] = Image(image_id, config, tuple(diff_ids), size, created)
 
     def _place_layer(self, diff_id: str, folder: str, size: int) -> None:
         name = folder.removeprefix(intake.PREFIX)
-        os.rename(os.path.join(self._tmp, folder), os.path.join(self._layers, name))
+        try:
+            os.rename(os.path.join(self._tmp, folder), os.path.join(self._layers, name))
+        except OSError as error:
+            raise from_os_error(error, "keep a layer in") from error
         self._db.execute("INSERT INTO layers VALUES (?, ?, ?)", (diff_id, name, size))
 
     # --- names -------------------------------------------------------------------------------------
@@ -277,7 +271,8 @@ class ImageStore:
         if image.is_host:
             raise InvalidArgument("the image host is part of the engine and cannot be tagged")
         name = self._free_name(target)
-        self._tag(name, image.id)
+        with self._changing():
+            self._tag(name, image.id)
         self._publish("image", "tag", image.id, {"name": name})
 
     def _tag(self, name: str, image_id: str) -> None:
@@ -306,54 +301,72 @@ class ImageStore:
 
     async def remove(self, ref: str, force: bool = False, prune: bool = True) -> list[dict[str, str]]:
         """Untag, and delete an image that has no name left. Conflict, with Docker's words, when it is in use."""
-        image = self.get(ref)
+        image, name = self._named(ref)
         if image.is_host:
             raise InvalidArgument("the image host is part of the engine and cannot be removed")
-        by_name = "" if self._by_id(ref) is not None and ref not in self._tags else reference.parse(ref).familiar
-        if by_name and len(image.tags) > 1:
-            self._untag(by_name)
-            return [{"Untagged": by_name}]
-        self._check_unused(image, by_name or ref, force, by_id=not by_name)
-        report = []
-        for name in image.tags:
-            self._untag(name)
-            report.append({"Untagged": name})
-        return report + await self._delete(image)
+        with self._changing():
+            report = self._untag_for_removal(image, name, ref, force)
+        if report and (self._images[image.id].tags or self._is_running(image)):
+            return report
+        self._check_deletable(image, force)
+        return report + self._delete(self._images[image.id])
 
-    def _check_unused(self, image: Image, ref: str, force: bool, *, by_id: bool) -> None:
-        for container_id, running in self.in_use(image.id):
-            if running:
-                raise Conflict(
-                    f"conflict: unable to remove repository reference {ref!r} (cannot be forced) - "
-                    f"image is being used by running container {container_id[:12]}"
-                )
-            if not force:
+    def _untag_for_removal(self, image: Image, name: str, ref: str, force: bool) -> list[dict[str, str]]:
+        """The names that go first: the one that was said, or with an id the only one (moby: ``ImageDelete``)."""
+        if name:
+            users = self.in_use(image.id)
+            if users and not force and len(image.tags) == 1:
                 raise Conflict(
                     f"conflict: unable to remove repository reference {ref!r} (must force) - "
-                    f"container {container_id[:12]} is using its referenced image {image.id[7:19]}"
+                    f"container {users[0][0][:12]} is using its referenced image {image.id[7:19]}"
                 )
-        if by_id and len(image.tags) > 1 and not force:
-            raise Conflict(
-                f"conflict: unable to delete {image.id[7:19]} (must be forced) - "
-                "image is referenced in multiple repositories"
-            )
+            names = [name]
+        else:
+            self._check_deletable(image, force)
+            if len(image.tags) > 1 and not force:
+                raise _cannot_delete(image, "must be forced", "image is referenced in multiple repositories")
+            names = list(image.tags)
+        for one in names:
+            self._untag(one)
+        return [{"Untagged": one} for one in names]
 
-    async def _delete(self, image: Image) -> list[dict[str, str]]:
-        with self._db.transaction():
+    def _is_running(self, image: Image) -> bool:
+        return any(running for _, running in self.in_use(image.id))
+
+    def _check_deletable(self, image: Image, force: bool) -> None:
+        for container_id, running in self.in_use(image.id):
+            if running:
+                raise _cannot_delete(
+                    image, "cannot be forced", f"image is being used by running container {container_id[:12]}"
+                )
+            if not force:
+                raise _cannot_delete(
+                    image, "must be forced", f"image is being used by stopped container {container_id[:12]}"
+                )
+
+    def _delete(self, image: Image) -> list[dict[str, str]]:
+        with self._changing():
             self._db.execute("DELETE FROM images WHERE id = ?", (image.id,))
-            gone = self._db.execute(
-                "SELECT diff_id, folder FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
-            ).fetchall()
-            used = self._lowers_in_use()
-            gone = [row for row in gone if os.path.join(self._layers, row["folder"]) not in used]
-            for row in gone:
-                self._db.execute("DELETE FROM layers WHERE diff_id = ?", (row["diff_id"],))
+            gone = self._take_unused_layers()
         del self._images[image.id]
         self._content.delete(image.id)
-        for row in gone:
-            self._bury(os.path.join(self._layers, row["folder"]))
+        for path in gone.values():
+            self._bury(path)
         self._publish("image", "delete", image.id, {"name": image.id})
-        return [{"Deleted": image.id}, *({"Deleted": row["diff_id"]} for row in gone)]
+        chains = [chain for diff_id, chain in zip(image.layers, image.chain_ids, strict=True) if diff_id in gone]
+        return [{"Deleted": image.id}, *({"Deleted": chain} for chain in reversed(chains))]
+
+    def _take_unused_layers(self) -> dict[str, str]:
+        """Delete the rows of layers that no image, no snapshot and no load needs: DiffID → folder, still there."""
+        used = self._lowers_in_use()
+        rows = self._db.execute(
+            "SELECT diff_id, folder FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
+        )
+        gone = {row["diff_id"]: os.path.join(self._layers, row["folder"]) for row in rows.fetchall()}
+        gone = {key: path for key, path in gone.items() if path not in used and key not in self._pinned}
+        for diff_id in gone:
+            self._db.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
+        return gone
 
     def _lowers_in_use(self) -> set[str]:
         rows = self._db.execute("SELECT lower FROM snapshots")
@@ -365,7 +378,7 @@ class ImageStore:
             os.rename(path, grave)
         except FileNotFoundError:
             return
-        self.later(asyncio.to_thread(shutil.rmtree, grave, True))
+        self.later(asyncio.to_thread(trees.discard, grave))
 
     def later(self, work: Coroutine[Any, Any, Any]) -> None:
         """Let ``work`` run behind; :meth:`settle` waits for it."""
@@ -383,75 +396,23 @@ class ImageStore:
         known = {row["folder"] for row in self._db.execute("SELECT folder FROM layers")}
         for name in set(os.listdir(self._layers)) - known:
             self._bury(os.path.join(self._layers, name))
-        for digest in set(self._content.all()) - set(self._images):
-            self._content.delete(digest)
+        self._forget_unnamed_blobs()
         for name in os.listdir(self._tmp):
-            if name.startswith((intake.PREFIX, "blob-")):
+            if name.startswith(content.PREFIX):
+                os.unlink(os.path.join(self._tmp, name))
+            elif name.startswith(intake.PREFIX):
                 self._bury(os.path.join(self._tmp, name))
         used = self._lowers_in_use() | {self.host_folder}
         self.later(asyncio.to_thread(host.forget_others, self._hosts, used))
         self._forget_unused_layers()
 
     def _forget_unused_layers(self) -> None:
-        """Layers whose image was removed while a container lay on them."""
-        used = self._lowers_in_use()
-        rows = self._db.execute(
-            "SELECT diff_id, folder FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
-        )
-        for row in rows.fetchall():
-            path = os.path.join(self._layers, row["folder"])
-            if path not in used:
-                self._db.execute("DELETE FROM layers WHERE diff_id = ?", (row["diff_id"],))
-                self._bury(path)
+        """Layers whose image was removed while a container lay on them, or while they were loaded."""
+        with self._db.transaction():
+            gone = self._take_unused_layers()
+        for path in gone.values():
+            self._bury(path)
 
 
-class _Loading:
-    """One load at a time: two of the same image would unpack its layers twice."""
-
-    def __init__(self, store: ImageStore) -> None:
-        self._lock = store._busy.setdefault("load", asyncio.Lock())
-
-    async def __aenter__(self) -> None:
-        await self._lock.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def _host_image() -> Image:
-    config: oci.Image = {
-        "architecture": documents.architecture(),
-        "os": "linux",
-        "config": {"Cmd": [host.shell()], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": []},
-        "history": [{"comment": "a throw-away sandbox of this server"}],
-    }
-    return Image(host.IMAGE_ID, config, (), 0, 0, (host.NAME,))
-
-
-def _architecture(platform: str) -> str:
-    if not platform:
-        return documents.architecture()
-    system, slash, rest = platform.partition("/")
-    if slash and system != "linux":
-        raise InvalidArgument(f"platform {platform!r}: only linux images can be imported")
-    return rest.partition("/")[0] if slash else system
-
-
-def _rfc3339(nanoseconds: int) -> str:
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:09d}Z"
-
-
-def _nanoseconds(text: str) -> int:
-    """An RFC 3339 time of an image's config; 0 for one that cannot be read."""
-    from datetime import datetime
-
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00")[:19] + "+00:00")
-    except ValueError:
-        return 0
-    fraction = text[20:].rstrip("Z").partition("+")[0] if text[19:20] == "." else ""
-    return max(0, int(found.timestamp())) * 1_000_000_000 + (
-        int(fraction.ljust(9, "0")[:9]) if fraction.isdecimal() else 0
-    )
+def _cannot_delete(image: Image, force: str, why: str) -> Conflict:
+    return Conflict(f"conflict: unable to delete {image.id[7:19]} ({force}) - {why}")
