@@ -11,11 +11,15 @@ there with other permissions keeps them, but root in a sandbox is root; secrets 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple
 
+from core.errors import from_os_error
 from core.image import trees
 from core.linux.mounts import RootfsMount
 
@@ -70,24 +74,51 @@ def mounts(skeleton: str) -> list[RootfsMount]:
     return pieces
 
 
+class _Piece(NamedTuple):
+    """One thing of the skeleton: where it goes, what it is (stat.S_IFMT), its mode, and where a file comes from."""
+
+    path: str
+    kind: int
+    mode: int
+    source: str = ""
+    target: str = ""
+    stamp: tuple[int, ...] = ()
+
+
 def build(folder: str, host_root: str = "/") -> str:
-    """Make a skeleton below ``folder``, and return its path. An older one stays for the containers that lie on it."""
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    made = tempfile.mkdtemp(prefix="skeleton-", dir=folder)
-    os.chmod(made, 0o755)
-    for name, mode in _EMPTY.items():
-        os.mkdir(os.path.join(made, name))
-        os.chmod(os.path.join(made, name), mode)
-    os.symlink("../run", os.path.join(made, "var/run"))
+    """The path of a skeleton below ``folder``, made when the one that is there is not of this host's files any more.
+
+    An older one stays for the containers that lie on it. Raises what the file system says as a typed error.
+    """
+    pieces = _pieces(host_root)
+    name = "skeleton-" + hashlib.sha256(repr(pieces).encode()).hexdigest()[:16]
+    wanted = os.path.join(folder, name)
+    if os.path.isdir(wanted):
+        return wanted
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        made = tempfile.mkdtemp(prefix="new-", dir=folder)
+        os.chmod(made, 0o755)
+        for piece in pieces:
+            _make(piece, made)
+        os.rename(made, wanted)
+    except OSError as error:
+        raise from_os_error(error, "make the image host in") from error
+    return wanted
+
+
+def _pieces(host_root: str) -> list[_Piece]:
+    pieces = [_Piece(name, stat.S_IFDIR, mode) for name, mode in _EMPTY.items()]
+    pieces.append(_Piece("var/run", stat.S_IFLNK, 0, target="../run"))
     for name in _SYSTEM:
         source = os.path.join(host_root, name)
         if os.path.islink(source):
-            os.symlink(os.readlink(source), os.path.join(made, name))
+            pieces.append(_Piece(name, stat.S_IFLNK, 0, target=os.readlink(source)))
         elif os.path.isdir(source):
-            os.mkdir(os.path.join(made, name), 0o755)
+            pieces.append(_Piece(name, stat.S_IFDIR, 0o755))
     for name in _ETC:
-        _copy(os.path.join(host_root, "etc", name), os.path.join(made, "etc", name))
-    return made
+        pieces += _allowed(os.path.join(host_root, "etc", name), f"etc/{name}")
+    return pieces
 
 
 def forget_others(folder: str, keep: set[str]) -> None:
@@ -97,26 +128,40 @@ def forget_others(folder: str, keep: set[str]) -> None:
             trees.discard(entry.path)
 
 
-def _copy(source: str, target: str) -> None:
+def _allowed(source: str, path: str) -> Iterator[_Piece]:
+    """What of ``source`` may be copied: what others may read, and links as links."""
     try:
         found = os.lstat(source)
-    except OSError:
+        if stat.S_ISDIR(found.st_mode):
+            if found.st_mode & 0o005 != 0o005:
+                return
+            yield _Piece(path, stat.S_IFDIR, 0o755)
+            for name in sorted(os.listdir(source)):
+                if not _is_copy(name):
+                    yield from _allowed(os.path.join(source, name), f"{path}/{name}")
+        elif stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH and found.st_size <= _MAX_FILE:
+            stamp = (found.st_ino, found.st_size, found.st_mtime_ns)
+            yield _Piece(path, stat.S_IFREG, found.st_mode & 0o755, source, stamp=stamp)
+        elif stat.S_ISLNK(found.st_mode):
+            yield _Piece(path, stat.S_IFLNK, 0, target=os.readlink(source))
+    except FileNotFoundError:
+        return  # not on this host, or gone since it was listed
+
+
+def _make(piece: _Piece, root: str) -> None:
+    path = os.path.join(root, piece.path)
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    if piece.kind == stat.S_IFLNK:
+        os.symlink(piece.target, path)
         return
-    if stat.S_ISDIR(found.st_mode):
-        if found.st_mode & 0o005 != 0o005:
+    if piece.kind == stat.S_IFDIR:
+        os.mkdir(path)
+    else:
+        try:
+            shutil.copyfile(piece.source, path, follow_symlinks=False)
+        except FileNotFoundError:
             return
-        os.makedirs(target, mode=0o755, exist_ok=True)
-        for name in sorted(os.listdir(source)):
-            if not _is_copy(name):
-                _copy(os.path.join(source, name), os.path.join(target, name))
-        return
-    if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IROTH and found.st_size <= _MAX_FILE:
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-        shutil.copyfile(source, target, follow_symlinks=False)
-        os.chmod(target, found.st_mode & 0o755)
-    elif stat.S_ISLNK(found.st_mode):
-        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-        os.symlink(os.readlink(source), target)
+    os.chmod(path, piece.mode)
 
 
 def _is_copy(name: str) -> bool:
