@@ -16,8 +16,8 @@
     host         the embedded image ``host``: a sandbox of this server
     snapshots    a container's writable view of an image
 
-Of a layer only the extracted folder is kept, not the tar it came in: blobs are the images' configs. The DiffID
-was verified when it came in; to write an image out its layers will have to be packed anew. A power cut right after a load
+Of a layer only the extracted folder is kept, not the tar it came in: blobs are the images' configs. The DiffID was
+verified when it came in; to write an image out its layers will have to be packed anew. A power cut right after a load
 may take files of its layers: they are not synced one by one.
 
 An image appears in one transaction, after all that it is made of was verified and is in place. What a dead daemon left
