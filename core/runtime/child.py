@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -95,9 +96,17 @@ def make(flags: int, cgroup_fd: int | None, run: Callable[[Report], NoReturn]) -
 
 
 class Child:
-    """One child, from what :func:`make` gave; owns pidfd and socket."""
+    """One child, from what :func:`make` gave; owns pidfd and socket.
 
-    def __init__(self, poller: Poller, listener: Listener, pid: int, pidfd: int, sock: socket.socket) -> None:
+    ``guide``: it makes another process for us, says ``born``, and ends; that one is the child from then on. It may be
+    killed in between. So both are in a process group of the guide's, the other one waits there for its start, and what
+    is left of the group is ended with the guide: a zombie nobody reaps would keep the container from ending.
+    """
+
+    def __init__(
+        self, poller: Poller, listener: Listener, pid: int, pidfd: int, sock: socket.socket, *, guide: bool = False
+    ) -> None:
+        self._guides = guide
         self._poller = poller
         self._listener = listener
         self._ready = False
@@ -166,15 +175,30 @@ class Child:
     def _follow(self, pid: int, pidfd: int) -> None:
         """The process that we made hands over to one that it made for us, and ends."""
         guide = self.pidfd
+        self._guides = False
         self._poller.forget(guide)
         self.pid, self.pidfd = pid, pidfd
         self._poller.watch(pidfd, READ, self._gone)
         self._poller.watch(guide, READ, lambda events: self._guide_gone(guide))
+        self.start(-1)
 
     def _guide_gone(self, guide: int) -> None:
         os.waitid(os.P_PIDFD, guide, os.WEXITED)
         self._poller.forget(guide)
         os.close(guide)
+
+    def _kill_group(self) -> None:
+        """End what a dead guide may have made. It is not reaped yet: nobody else can have its number."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # it never came to a group of its own
+
+    def _reap_group(self) -> None:
+        try:
+            os.waitid(os.P_PGID, self.pid, os.WEXITED)
+        except ChildProcessError:
+            return  # it had made nothing
 
     def _settle(self) -> None:
         """End of file: the program runs, or the child died without a word."""
@@ -183,8 +207,8 @@ class Child:
             self._listener.started()
             return
         how = self.how
-        signal = f" by signal {how.signal}" if how is not None and how.signal else ""
-        text = f"the process was killed{signal} before it reached its program"
+        by = f" by signal {how.signal}" if how is not None and how.signal else ""
+        text = f"the process was killed{by} before it reached its program"
         self._listener.failed("", "", text, 0, 128)
 
     def _close_socket(self) -> None:
@@ -197,9 +221,14 @@ class Child:
             self._said()  # perhaps another process is the child by now
         if self.how is not None:
             return
-        info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        info = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if info is None:
             return
+        if self._guides:
+            self._kill_group()
+        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
+        if self._guides:
+            self._reap_group()
         self._poller.forget(self.pidfd)
         os.close(self.pidfd)
         self.how = Ended(info)

@@ -125,7 +125,7 @@ class Exec(Listener):
         finally:
             if pipes is not None:
                 pipes.close_theirs()
-        self.child = Child(home.poller, self, *made)
+        self.child = Child(home.poller, self, *made, guide=home.guided)
         if pipes is not None:
             connect_streams(self._streams, pipes.ours)
 
@@ -181,6 +181,8 @@ class Exec(Listener):
 
 def _run(home: Home, program: Program, report: Report) -> NoReturn:
     default_signals()
+    if home.guided:
+        os.setpgid(0, 0)  # what belongs together, should it be killed halfway
     flags = 0
     for entry in home.namespaces:
         flags |= _NAMESPACES.get(entry["type"], 0)
@@ -226,6 +228,7 @@ def _hand_over(report: Report) -> None:
     if pid:
         report.born(pid, pidfd)
         os._exit(0)
+    report.wait_for_start()
 
 
 def read_filter(path: str) -> bytes:
