@@ -13,7 +13,13 @@ from core.image import documents
 
 def image(**members: Any) -> bytes:
     config = members.pop("config", {})
-    document = {"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": []}, "config": config, **members}
+    document = {
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"diff_ids": ["sha256:" + "0" * 64]},
+        "config": config,
+        **members,
+    }
     return json.dumps(document).encode()
 
 
