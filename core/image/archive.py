@@ -6,6 +6,7 @@ name, only read, so a name in it can do no harm.
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import tarfile
 from typing import IO, Any, BinaryIO, NamedTuple
@@ -16,6 +17,7 @@ from core.image import documents, reference, streams, tar
 from core.image.content import check_digest
 
 _MAX_MEMBERS = 100_000
+_BLOBS = "blobs/sha256/"
 _REF_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -73,6 +75,18 @@ class Archive:
         if found is None:
             raise Corrupt(f"archive member {member.name!r} is not a plain file")
         return found
+
+    def verify(self, member: tarfile.TarInfo) -> None:
+        """Corrupt when a layer that is named by its digest has another one. Of any other the DiffID tells."""
+        name = posixpath.normpath(member.name)
+        if not name.startswith(_BLOBS):
+            return
+        digester = hashlib.sha256()
+        with self.open(member) as file:
+            while chunk := file.read(streams.CHUNK):
+                digester.update(chunk)
+        if digester.hexdigest() != name.removeprefix(_BLOBS):
+            raise Corrupt(f"blob {name} is not what its name says: its digest is sha256:{digester.hexdigest()}")
 
     def _read(self, name: str) -> bytes:
         member = self._member(name)
@@ -146,20 +160,25 @@ class Archive:
             return self._image(documents.choose(document, f"index {descriptor['digest']}"), depth + 1)
         data = self._blob(document["config"])
         config = documents.image(data, f"config {document['config']['digest']}")
-        members = [self._member(self._blob_name(item["digest"])) for item in document["layers"]]
+        members = [self._layer(item["digest"]) for item in document["layers"]]
         for member, item in zip(members, document["layers"], strict=True):
             if member.size != item["size"]:
                 raise Corrupt(f"layer {item['digest']} has {member.size} bytes, its manifest says {item['size']}")
         _check_count(config, len(members))
         return Found(data, config, [], members)
 
+    def _layer(self, digest: str) -> tarfile.TarInfo:
+        """A layer's member; no link, since :meth:`verify` goes by the name."""
+        member = self._member(self._blob_name(digest))
+        if posixpath.normpath(member.name) != self._blob_name(digest):
+            raise Corrupt(f"blob {digest} is a link to {member.name!r}")
+        return member
+
     @staticmethod
     def _blob_name(digest: str) -> str:
-        return f"blobs/sha256/{check_digest(digest)}"
+        return _BLOBS + check_digest(digest)
 
     def _blob(self, descriptor: dict[str, Any]) -> bytes:
-        import hashlib
-
         data = self._read(self._blob_name(descriptor["digest"]))
         found = f"sha256:{hashlib.sha256(data).hexdigest()}"
         if found != descriptor["digest"] or len(data) != descriptor["size"]:

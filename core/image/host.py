@@ -5,15 +5,17 @@ empty folders. Over it lie the host's own /usr (and /bin, /sbin, /lib* where the
 tmpfs of the container: what is written is gone with it, and never reaches the host.
 
 An allow-list, since a deny-list leaks: a copy of a secret under another name (``/etc/shadow-``) is on no list. Of what
-is allowed in /etc only regular files that others may read, and links, are copied. /usr is taken as it is: what lies
-there with other permissions keeps them, but root in a sandbox is root; secrets do not belong there (hier(7)).
+is allowed in /etc only regular files that others may read, and links, are copied. Where people keep settings with
+passwords in them (``environment``, ``profile.d``, ``wgetrc``: proxies, tokens) is not on the list, a file with a
+private key is left out, and the password fields of ``passwd`` and ``group`` are replaced. /usr, /usr/local with it, is
+taken as it is: what lies there with other permissions keeps them, but root in a sandbox is root and reads it. /usr is
+software (hier(7)); secrets do not belong there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -37,14 +39,14 @@ _EMPTY = {
 #: What is copied from /etc, files and whole folders.
 _ETC = (
     "adduser.conf", "alternatives", "bash.bashrc", "bash_completion", "bash_completion.d", "bindresvport.blacklist",
-    "ca-certificates.conf", "console-setup", "debian_version", "default/locale", "deluser.conf", "environment",
+    "ca-certificates.conf", "console-setup", "debian_version", "default/locale", "deluser.conf",
     "ethertypes", "gai.conf", "group", "host.conf", "inputrc", "issue", "issue.net", "ld.so.cache", "ld.so.conf",
     "ld.so.conf.d", "libaudit.conf", "locale.alias", "locale.conf", "locale.gen", "localtime", "login.defs",
     "logrotate.conf", "lsb-release", "magic", "magic.mime", "mailcap", "mime.types", "nanorc", "networks",
-    "nsswitch.conf", "os-release", "pam.conf", "passwd", "perl", "profile", "profile.d", "protocols", "python3",
+    "nsswitch.conf", "os-release", "pam.conf", "passwd", "perl", "profile", "protocols", "python3",
     "python3.10", "python3.11", "python3.12", "python3.13", "rpc", "security/limits.conf", "selinux/config",
-    "services", "shells", "skel", "ssl/certs", "ssl/openssl.cnf", "subgid", "subuid", "sysctl.conf", "terminfo",
-    "timezone", "vim", "wgetrc", "X11/rgb.txt", "xattr.conf", "xdg",
+    "services", "shells", "ssl/certs", "ssl/openssl.cnf", "subgid", "subuid", "sysctl.conf", "terminfo",
+    "timezone", "vim", "X11/rgb.txt", "xattr.conf", "xdg",
 )  # fmt: skip
 _MAX_FILE = 4 << 20
 _SCRATCH_LEAST = 256 << 20
@@ -157,11 +159,34 @@ def _make(piece: _Piece, root: str) -> None:
     if piece.kind == stat.S_IFDIR:
         os.mkdir(path)
     else:
-        try:
-            shutil.copyfile(piece.source, path, follow_symlinks=False)
-        except FileNotFoundError:
+        data = _content(piece)
+        if data is None:
             return
+        with open(path, "wb") as file:
+            file.write(data)
     os.chmod(path, piece.mode)
+
+
+def _content(piece: _Piece) -> bytes | None:
+    """What may be seen of a file; None when it is gone, is something else by now, or holds a private key."""
+    try:
+        fd = os.open(piece.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or not found.st_mode & stat.S_IROTH:
+            return None
+        data = file.read(_MAX_FILE)
+    if b"PRIVATE KEY-----" in data:
+        return None
+    return _without_passwords(data) if piece.path in ("etc/passwd", "etc/group") else data
+
+
+def _without_passwords(data: bytes) -> bytes:
+    """Old systems keep hashes in the second field (passwd(5), group(5))."""
+    lines = [line.split(b":") for line in data.split(b"\n")]
+    return b"\n".join(b":".join([*fields[:1], *(b"x" for _ in fields[1:2]), *fields[2:]]) for fields in lines)
 
 
 def _is_copy(name: str) -> bool:

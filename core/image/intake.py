@@ -83,8 +83,11 @@ def plain(file: BinaryIO, tmp: str) -> BinaryIO:
     return target
 
 
-def unpack(source: IO[bytes], tmp: str, what: str, made: Unpacked) -> str:
-    """Extract one layer into a new folder below ``tmp``; its DiffID. :func:`discard` removes it, whatever happened."""
+def unpack(source: IO[bytes], tmp: str, what: str, made: Unpacked, need_end: bool = False) -> str:
+    """Extract one layer into a new folder below ``tmp``; its DiffID. :func:`discard` removes it, whatever happened.
+
+    ``need_end`` as of :func:`core.image.layers.extract`.
+    """
     name = f"{PREFIX}{uuid.uuid4().hex[:16]}"
     made.names.append(name)
     path = os.path.join(tmp, name)
@@ -93,7 +96,7 @@ def unpack(source: IO[bytes], tmp: str, what: str, made: Unpacked) -> str:
         os.chmod(path, 0o755)
     except OSError as error:
         raise from_os_error(error, f"unpack {what}") from error
-    diff_id, size = layers.extract(cast(BinaryIO, source), path, what)
+    diff_id, size = layers.extract(cast(BinaryIO, source), path, what, need_end=need_end)
     made.setdefault(diff_id, (name, size))
     return diff_id
 

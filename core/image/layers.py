@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from core.errors import Corrupt, DockyardError, Exhausted, from_os_error
 from core.image import tar, trees
+from core.image.pipeline import Pipeline
 from core.image.streams import CHUNK, Stream, decompress
 from core.linux import syscalls
 
@@ -38,16 +39,21 @@ _OPAQUE_XATTR = "trusted.overlay.opaque"
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
-def extract(source: BinaryIO, folder: str, what: str = "layer") -> tuple[str, int]:
+def extract(source: BinaryIO, folder: str, what: str = "layer", *, need_end: bool = False) -> tuple[str, int]:
     """Unpack the (possibly compressed) tar ``source`` into the empty ``folder``.
 
     Returns the DiffID (digest of the uncompressed tar) and the bytes of its files. Raises Corrupt, Unsupported or
-    Exhausted, naming the entry; the folder is then in pieces and the caller's to remove.
+    Exhausted, naming the entry; the folder is then in pieces and the caller's to remove. Nothing tells that a tar was
+    cut between two entries but its missing end marker: with ``need_end``, for a tar whose digest nobody promised, that
+    is Corrupt.
     """
     try:
-        stream = Stream(decompress(source))
-        size = _Extraction(folder).run(stream)
-        return stream.finish(), size
+        pipeline = Pipeline(decompress(source), CHUNK)
+        with pipeline as chunks:
+            stream = Stream(chunks)
+            size = _Extraction(folder).run(stream, need_end)
+            stream.finish()
+        return pipeline.digest(), size
     except DockyardError:
         raise
     except (zlib.error, EOFError, ValueError) as error:
@@ -55,8 +61,8 @@ def extract(source: BinaryIO, folder: str, what: str = "layer") -> tuple[str, in
     except OSError as error:
         raise from_os_error(error, f"unpack {what}") from error
     except Exception as error:
-        # zstandard's own error type, without importing it.
-        if type(error).__module__.startswith("zstandard"):
+        # zstandard's and isal's own error types, without importing them.
+        if type(error).__module__.startswith(("zstandard", "igzip_lib", "isal")):
             raise Corrupt(f"{what} is damaged: {error}") from error
         raise
 
@@ -79,10 +85,10 @@ class _Extraction:
         self._size = 0
         self._unchecked = _CHECK_EVERY
 
-    def run(self, stream: Stream) -> int:
+    def run(self, stream: Stream, need_end: bool) -> int:
         try:
             self._check_space(0)
-            for entry in tar.entries(tar.open_tar(stream)):
+            for entry in tar.entries(tar.open_tar(stream), need_end=need_end):
                 self._one(stream, entry)
             for name, mtime in self._times.items():
                 self._set_time(name, mtime)

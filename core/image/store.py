@@ -132,7 +132,7 @@ class ImageStore:
         async with self._loading_one():
             try:
                 with await intake.spool(source, self._tmp) as file:
-                    diff_id = await intake.in_thread(intake.unpack, file, self._tmp, "root file system", made)
+                    diff_id = await intake.in_thread(intake.unpack, file, self._tmp, "root file system", made, True)
                 document["rootfs"]["diff_ids"] = [diff_id]
                 with self._changing(made):
                     image = self._keep(model.dump(document), document, made, [wanted] if wanted else [])
@@ -172,6 +172,7 @@ class ImageStore:
             if diff_id in made or self._has_layer(diff_id):
                 continue
             progress(f"Extracting {diff_id[7:19]}")
+            await intake.in_thread(opened.verify, member)
             with opened.open(member) as stream:
                 got = await intake.in_thread(intake.unpack, stream, self._tmp, f"layer {diff_id[:19]}", made)
             if got != diff_id:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from core.errors import Corrupt, Unsupported
 
@@ -17,19 +16,17 @@ _FREE_GROWTH = 1 << 30
 
 
 class Stream:
-    """A layer's bytes in one pass, hashed as they come. What tarfile and the extraction ask of a file."""
+    """A layer's bytes in one pass. What tarfile and the extraction ask of a file."""
 
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._hash = hashlib.sha256()
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._chunk = memoryview(b"")
         self._at = 0
         self._before = 0
 
     def _fill(self) -> bool:
         self._before += len(self._chunk)
-        data = self._source.read(CHUNK)
-        self._hash.update(data)
+        data = next(self._chunks, b"")
         self._chunk, self._at = memoryview(data), 0
         return bool(data)
 
@@ -57,11 +54,10 @@ class Stream:
             continue
         return self.tell()
 
-    def finish(self) -> str:
-        """Read what is left and return the digest of everything."""
+    def finish(self) -> None:
+        """Read what is left."""
         while self._fill():
             continue
-        return f"sha256:{self._hash.hexdigest()}"
 
 
 def decompress(source: BinaryIO) -> BinaryIO:
@@ -101,7 +97,7 @@ class _Counted:
 def _gunzip(source: BinaryIO) -> Iterator[bytes]:
     """The members of a gzip file, one after the other; zeros between and after them are padding (RFC 1952)."""
     counted = _Counted(source)
-    engine, begun = zlib.decompressobj(wbits=31), False
+    engine, begun = _inflater(), False
     while data := counted.read(CHUNK):
         while data:
             if not begun:
@@ -111,9 +107,18 @@ def _gunzip(source: BinaryIO) -> Iterator[bytes]:
             yield counted.gives(engine.decompress(data, 4 * CHUNK))
             data, begun = engine.unconsumed_tail, True
             if engine.eof:
-                data, engine, begun = engine.unused_data, zlib.decompressobj(wbits=31), False
+                data, engine, begun = engine.unused_data, _inflater(), False
     if begun and not engine.eof:
         raise Corrupt("the gzip stream ends in its middle")
+
+
+def _inflater() -> Any:
+    """ISA-L's where its wheel exists, more than twice as fast; else zlib's. Both check the sum at the end."""
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib.decompressobj(wbits=31)
+    return isal_zlib.decompressobj(wbits=31)
 
 
 def _unzstd(source: BinaryIO) -> Iterator[bytes]:

@@ -47,7 +47,10 @@ class _Entry(tarfile.TarInfo):
         try:
             entry: _Entry = super().fromtarfile(tarfile_)
             return entry
-        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            tarfile_.has_end = True
+            raise
+        except tarfile.EmptyHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
             raise Corrupt(f"the tar is damaged or cut short at byte {tarfile_.offset}: {error}") from error
@@ -97,22 +100,33 @@ def _check_size(entry: tarfile.TarInfo) -> None:
         raise Corrupt(f"entry {entry.name!r} has the size {entry.size}")
 
 
-def open_tar(file: Any) -> tarfile.TarFile:
+class Tar(tarfile.TarFile):
+    """``has_end``: the end marker was read, a block of zeros."""
+
+    has_end = False
+
+
+def open_tar(file: Any) -> Tar:
     """A reader over ``file``, which has read, tell and seek (forward is enough)."""
     try:
-        return tarfile.TarFile(fileobj=file, mode="r", tarinfo=_Entry, encoding="utf-8", errors="surrogateescape")
+        return Tar(fileobj=file, mode="r", tarinfo=_Entry, encoding="utf-8", errors="surrogateescape")
     except _ACCIDENTS as error:
         raise Corrupt(f"not a tar: {error}") from error
 
 
-def entries(tar: tarfile.TarFile, *, keep: bool = False) -> Iterator[tarfile.TarInfo]:
-    """The entries in their order. Without ``keep`` they are forgotten as they go by: there may be millions."""
+def entries(tar: Tar, *, keep: bool = False, need_end: bool = False) -> Iterator[tarfile.TarInfo]:
+    """The entries in their order. Without ``keep`` they are forgotten as they go by: there may be millions.
+
+    With ``need_end`` a tar that ends without its end marker is Corrupt: it may have been cut between two entries.
+    """
     while True:
         try:
             entry = tar.next()
         except _ACCIDENTS as error:
             raise Corrupt(f"the tar is damaged or cut short at byte {tar.offset}: {error}") from error
         if entry is None:
+            if need_end and not tar.has_end:
+                raise Corrupt(f"the tar is cut short at byte {tar.offset}: it has no end marker")
             return
         _check_size(entry)
         yield entry

@@ -26,17 +26,19 @@ def machine(short_folder: Path) -> Path:
     (root / "bin").symlink_to("usr/bin")
     (root / "lib").mkdir()
     for name, mode in (("passwd", 0o644), ("shadow", 0o640), ("shadow-", 0o600), ("passwd-", 0o644),
-                       ("profile.d/a.sh", 0o644), ("profile.d/secret.sh", 0o640), ("profile.d/a.sh~", 0o644),
-                       ("profile.d/b.bak", 0o644), ("skel/.bashrc", 0o644), ("ssl/certs/c.pem", 0o644),
+                       ("profile.d/token.sh", 0o644), ("xdg/a", 0o644), ("xdg/secret", 0o640), ("xdg/a~", 0o644),
+                       ("xdg/b.bak", 0o644), ("xdg/.hidden", 0o644), ("wgetrc", 0o644), ("ssl/certs/c.pem", 0o644),
                        ("ssl/certs/c.key", 0o644), ("ssl/private/k", 0o644), ("ssh/key", 0o644)):  # fmt: skip
         (etc / name).write_text(name)
         (etc / name).chmod(mode)
-    (etc / "xdg").chmod(0o750)
-    (etc / "xdg/hidden").write_text("x")
+    (etc / "ssl/certs/with-key.pem").write_text("-----BEGIN RSA PRIVATE KEY-----\n")
+    (etc / "vim").mkdir(mode=0o750)
+    (etc / "vim/hidden").write_text("x")
     (etc / "alternatives/awk").symlink_to("/usr/bin/mawk")
     (etc / "localtime").symlink_to("/usr/share/zoneinfo/UTC")
     os.mkfifo(etc / "hosts.allow")
-    os.mkfifo(etc / "environment")
+    (etc / "environment").write_text("https_proxy=http://me:password@proxy\n")
+    os.mkfifo(etc / "profile")
     return root
 
 
@@ -44,7 +46,7 @@ def test_only_what_is_allowed(machine: Path, short_folder: Path) -> None:
     made = Path(host.build(str(short_folder / "host"), str(machine)))
     files = {os.path.relpath(os.path.join(folder, name), made) for folder, _, names in os.walk(made) for name in names}
     assert {name for name in files if name.startswith("etc/")} == {
-        "etc/passwd", "etc/profile.d/a.sh", "etc/ssl/certs/c.pem", "etc/localtime", "etc/alternatives/awk",
+        "etc/passwd", "etc/xdg/a", "etc/ssl/certs/c.pem", "etc/localtime", "etc/alternatives/awk",
     }  # fmt: skip
     assert os.readlink(made / "bin") == "usr/bin"
     assert (made / "lib").is_dir()
@@ -52,6 +54,14 @@ def test_only_what_is_allowed(machine: Path, short_folder: Path) -> None:
     assert stat.S_IMODE((made / "tmp").stat().st_mode) == 0o1777
     assert stat.S_IMODE((made / "root").stat().st_mode) == 0o700
     assert stat.S_IMODE(made.stat().st_mode) == 0o755
+
+
+def test_no_password_comes_with_the_users(machine: Path, short_folder: Path) -> None:
+    (machine / "etc/passwd").write_text("root:$6$salt$hash:0:0:root:/root:/bin/sh\n+::::::\n")
+    (machine / "etc/group").write_text("root:hash:0:\n")
+    made = Path(host.build(str(short_folder / "host"), str(machine)))
+    assert (made / "etc/passwd").read_text() == "root:x:0:0:root:/root:/bin/sh\n+:x:::::\n"
+    assert (made / "etc/group").read_text() == "root:x:0:\n"
 
 
 def test_made_anew_only_after_a_change(machine: Path, short_folder: Path) -> None:

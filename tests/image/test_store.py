@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import json
 import os
 import sqlite3
+import tarfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -72,9 +75,113 @@ async def test_import(store: Store) -> None:
     await store.check()
 
 
+async def test_changes(store: Store) -> None:
+    changes = (
+        "ENV A=1 B='two words'", "ENV A 3", "EXPOSE 80 53/udp 8000-8001", 'VOLUME ["/data"]', "ONBUILD RUN x",
+        "HEALTHCHECK --interval=1m30s --timeout=500ms --retries=2 CMD curl -f localhost", "LABEL a=b",
+        'ENTRYPOINT ["/x", "y"]', "stopsignal SIGINT", "USER 1:2", "WORKDIR /w",
+    )  # fmt: skip
+    image = await store.import_(BASE, None, changes)
+    assert image.config["config"] == {
+        "Env": ["A=3", "B=two words"],
+        "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "8000/tcp": {}, "8001/tcp": {}},
+        "Volumes": {"/data": {}},
+        "OnBuild": ["RUN x"],
+        "Healthcheck": {
+            "Test": ["CMD-SHELL", "curl -f localhost"], "Interval": 90 * 10**9, "Timeout": 5 * 10**8, "Retries": 2,
+        },
+        "Labels": {"a": "b"},
+        "Entrypoint": ["/x", "y"],
+        "StopSignal": "SIGINT",
+        "User": "1:2",
+        "WorkingDir": "/w",
+    }  # fmt: skip
+    assert (await store.import_(BASE, None, ("HEALTHCHECK NONE",))).config["config"] == {
+        "Healthcheck": {"Test": ["NONE"]}
+    }
+
+
+async def test_an_import_that_was_cut_between_two_entries(store: Store) -> None:
+    """No digest promises anything here: the missing end marker is all that tells."""
+    data = layer([Entry("a", b"x"), Entry("b", b"y"), Entry("c", b"z")])
+    for cut in (1024, 2048, 3072):
+        with pytest.raises(Corrupt, match=f"cut short at byte {cut}"):
+            await store.import_(data[:cut])
+    assert (await store.import_(data[: 3072 + 512])).size == 3
+    await store.check()
+
+
+def lying_blob() -> bytes:
+    """A layer whose content is right and whose digest is not: one byte of its gzip header says another time."""
+    out = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(oci_archive([BASE], image_config([BASE]), "x:1"))) as source,
+        tarfile.open(fileobj=out, mode="w") as target,
+    ):
+        for member in source:
+            file = source.extractfile(member)
+            data = bytearray(file.read() if file else b"")
+            if data[:2] == b"\x1f\x8b":
+                data[4] ^= 1
+            target.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def linked_blob() -> bytes:
+    """A blob that is a link to another, whose digest is right."""
+    honest = oci_archive([BASE], image_config([BASE]), "x:1", compression="")
+    wanted = "blobs/sha256/" + hashlib.sha256(BASE).hexdigest()
+    other = "blobs/sha256/" + hashlib.sha256(TOP).hexdigest()
+    out = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(honest)) as source,
+        tarfile.open(fileobj=out, mode="w") as target,
+    ):
+        for member in source:
+            file = source.extractfile(member)
+            data = file.read() if file else b""
+            if member.name == wanted:
+                link = tarfile.TarInfo(wanted)
+                link.type, link.linkname = tarfile.LNKTYPE, other
+                target.addfile(link)
+                # As large as the manifest says.
+                member.name = other
+            target.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("make", "says"), [(lying_blob, "not what its name says"), (linked_blob, "is a link")])
+async def test_a_layer_that_is_not_its_digest(store: Store, make: Callable[[], bytes], says: str) -> None:
+    with pytest.raises(Corrupt, match=says):
+        await store.load(make())
+    assert store.images.count() == 1
+    await store.check()
+
+
 @pytest.mark.parametrize(
     "change",
-    ["VOLUME ../x", "VOLUME x", "NONSENSE", "ENV", "CMD [1]", 'CMD ["a\\u0000b"]', 'CMD ["\\ud800"]', "USER a\0b"],
+    [
+        "EXPOSE 0",
+        "EXPOSE 70000",
+        "EXPOSE 5-3",
+        "EXPOSE x",
+        "ENV A",
+        "LABEL a",
+        "HEALTHCHECK --interval=1 CMD x",
+        "HEALTHCHECK --interval=1s",
+        "HEALTHCHECK --what=1 CMD x",
+        "HEALTHCHECK NONE x",
+        "ONBUILD FROM x",
+        "RUN x",
+        "VOLUME ../x",
+        "VOLUME x",
+        "NONSENSE",
+        "ENV",
+        "CMD [1]",
+        'CMD ["a\\u0000b"]',
+        'CMD ["\\ud800"]',
+        "USER a\0b",
+    ],
 )
 async def test_bad_changes(store: Store, change: str) -> None:
     with pytest.raises(InvalidArgument):
