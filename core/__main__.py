@@ -17,9 +17,11 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from core.errors import Conflict, DockyardError, Forbidden
+from core.errors import Conflict, DockyardError, Forbidden, InvalidArgument
 
 SOCKET_GROUP = "dockyard"
+#: unix(7) has 107 bytes for a path; the socket is bound under a name with the process's number behind it.
+LONGEST_SOCKET = 107 - len(".4194304")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -52,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dockyard: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        _tell(options.ready_fd, f"error: {error}\n")
-        print(f"dockyard: {error}", file=sys.stderr)
+        text = f"cannot start: {error.strerror}" + (f": {error.filename}" if error.filename else "")
+        _tell(options.ready_fd, f"error: {text}\n")
+        print(f"dockyard: {text}", file=sys.stderr)
         return 1
     return 0
 
@@ -63,6 +66,9 @@ async def serve(options: argparse.Namespace) -> None:
     from core.engine import Configuration, Engine
     from core.linux import placement
 
+    for flag in ("root", "run"):
+        if not getattr(options, flag):
+            raise InvalidArgument(f"--{flag} is empty", hint="give a folder, or leave the option out")
     configuration = Configuration(os.path.abspath(options.root), os.path.abspath(options.run), options.socket)
     os.makedirs(configuration.run, mode=0o711, exist_ok=True)
     os.makedirs(os.path.join(configuration.run, "c"), mode=0o700, exist_ok=True)
@@ -89,8 +95,9 @@ def listen(path: str) -> socket.socket:
     A socket file that nobody listens on is left over from a dead daemon and replaced; a living one is a Conflict.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    if len(os.fsencode(path)) > 107:
-        raise DockyardError(f"socket path {path} is longer than 107 bytes", hint="choose a shorter --run or --socket")
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        text = f"socket path {path} is longer than {LONGEST_SOCKET} bytes"
+        raise InvalidArgument(text, hint="choose a shorter --run or --socket")
     try:
         sock.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -103,15 +110,25 @@ def listen(path: str) -> socket.socket:
     old = os.umask(0o117)
     try:
         sock.bind(temporary)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error  # bind(2) names no file
     finally:
         os.umask(old)
     try:
-        os.chown(temporary, 0, grp.getgrnam(SOCKET_GROUP).gr_gid)
+        _give_to_group(temporary)
+        sock.listen(512)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    return sock
+
+
+def _give_to_group(path: str) -> None:
+    try:
+        os.chown(path, 0, grp.getgrnam(SOCKET_GROUP).gr_gid)
     except KeyError:
         logging.getLogger("dockyard").debug("no group %s: the socket is root's", SOCKET_GROUP)
-    sock.listen(512)
-    os.rename(temporary, path)
-    return sock
 
 
 def _tell(fd: int, text: str) -> None:

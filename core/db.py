@@ -14,6 +14,7 @@ event loop's thread; a statement takes tens of microseconds.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,10 @@ CREATE TABLE IF NOT EXISTS migrations (
 """
 
 
+#: As much as SQLite writes before it folds the log back into the file (1000 pages of 4 KiB).
+_LOG_BYTES = 4 << 20
+
+
 class Database:
     """One open database file. ``execute`` runs a statement, ``transaction`` groups several."""
 
@@ -48,6 +53,8 @@ class Database:
             for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=2000"):
                 self._connection.execute(f"PRAGMA {pragma}").fetchall()
             self._connection.execute(_NEWEST_KNOWN)
+            if path != ":memory:":
+                _reserve_log(f"{path}-wal")
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise Corrupt(
@@ -107,6 +114,22 @@ class Database:
     def close(self) -> None:
         """Close the file; the write-ahead log is folded back into it."""
         self._connection.close()
+
+
+def _reserve_log(path: str) -> None:
+    """Take the write-ahead log's room now.
+
+    On a disk that is full later, an exit is still recorded and a container still removed. What lies behind the
+    last frame is no part of the log (sqlite.org/walformat.html), so zeros there mean nothing.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, _LOG_BYTES)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(fd)
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,18 @@ def test_only_root_reads_it(tmp_path: Path) -> None:
         db.close()
     finally:
         os.umask(old)
+
+
+def test_the_log_has_its_room_from_the_beginning(tmp_path: Path) -> None:
+    db = Database(tmp_path / "db")
+    db.migrate("part", [ONE])
+    found = os.stat(tmp_path / "db-wal")
+    assert found.st_blocks * 512 >= 4 << 20
+    # What a daemon that was killed leaves: frames, and room behind them.
+    for name in ("db", "db-wal"):
+        shutil.copyfile(tmp_path / name, tmp_path / name.replace("db", "copy"))
+    db.close()
+    copy = Database(tmp_path / "copy")
+    assert [row["a"] for row in copy.execute("SELECT a FROM t")] == ["x;y"]
+    assert copy.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    copy.close()

@@ -151,12 +151,12 @@ class ExecService:
         found = self.get(exec_id)
         if found.running or found.seen:
             raise Conflict(f"exec {exec_id} has been started already")
-        container = self._running(found.container_id)
-        task = self._supervisor.task(container)
         found.seen = True
-        config = self._config(container, found, sock is not None, tty, size or found.request.console_size, preread)
-        found.running = True
         try:
+            container = self._running(found.container_id)
+            task = self._supervisor.task(container)
+            config = self._config(container, found, sock is not None, tty, size or found.request.console_size, preread)
+            found.running = True
             await task.exec(config, sock)
         except DockyardError as error:
             found.running = False

@@ -22,16 +22,8 @@ class Graveyard:
 
     def bury(self, path: str) -> None:
         """Remove the folder ``path``; nothing happens when it does not exist."""
-        grave = os.path.join(self._folder, f"gone-{uuid.uuid4().hex}")
-        try:
-            os.rename(path, grave)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            # The run directory is another file system; what lies there is small.
-            if error.errno != errno.EXDEV:
-                raise
-            shutil.rmtree(path)
+        grave = self._dig(path)
+        if not grave:
             return
         try:
             loop = asyncio.get_running_loop()
@@ -41,6 +33,26 @@ class Graveyard:
         task = loop.create_task(asyncio.to_thread(shutil.rmtree, grave, True))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+    def _dig(self, path: str) -> str:
+        """Where ``path`` was renamed to, empty when it did not exist.
+
+        The run directory is another file system, as a rule: there it is its own neighbour, and never deleted in place,
+        where a monitor that is leaving still removes its things too.
+        """
+        name = f"gone-{uuid.uuid4().hex}"
+        for folder in (self._folder, os.path.dirname(path)):
+            grave = os.path.join(folder, name)
+            try:
+                os.rename(path, grave)
+            except FileNotFoundError:
+                return ""
+            except OSError as error:
+                if error.errno != errno.EXDEV or folder != self._folder:
+                    raise
+            else:
+                return grave
+        return ""
 
     def sweep(self) -> None:
         """Delete what an earlier daemon left."""

@@ -338,6 +338,15 @@ class ContainerService:
         self._events.publish("container", "destroy", container_id, event_attributes(container))
         self._waiters.removed(container)
         self._locks.pop(container_id, None)
+        self._supervisor.spawn(self._remove_cgroup(container), f"remove the cgroup of {container.name}")
+
+    async def _remove_cgroup(self, container: Container) -> None:
+        """Its monitor does this; one that was killed could not."""
+        await self._runtime.previous_gone(self.run_dir(container))
+        placement = cgroups.Placement.from_json(self._runtime.placement_json())
+        group = cgroups.reopen(placement, container.id)
+        if group.folders:
+            await asyncio.to_thread(group.remove)
 
     def _ended(self, container: Container) -> None:
         if container.auto_remove:

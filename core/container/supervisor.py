@@ -195,10 +195,11 @@ class Supervisor:
     # --- recovery ----------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Bring the records of all containers that may be alive in line with what is there."""
-        for container in self._store.all():
-            if container.status.is_alive:
-                await self._settle(container)
+        """Bring the records of all containers that may be alive in line with what is there.
+
+        All at once: a monitor that is mute (stopped, say) has its deadline, and the others do not wait for it.
+        """
+        await asyncio.gather(*(self._settle(c) for c in self._store.all() if c.status.is_alive))
 
     def run_dir(self, container: Container) -> str:
         """The container's folder in the run directory."""

@@ -163,7 +163,7 @@ class Runtime:
 
         Raises StartFailed or Unavailable; then nothing is left.
         """
-        await self._previous_gone(bundle)
+        await self.previous_gone(bundle)
         zygote = await self._living_zygote()
         seq = next(self._sequence)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -183,7 +183,7 @@ class Runtime:
         if self._leaving.get(task.run_dir) is task:
             del self._leaving[task.run_dir]
 
-    async def _previous_gone(self, run_dir: str) -> None:
+    async def previous_gone(self, run_dir: str) -> None:
         """A container's last monitor may still be busy with its cgroup, which the next one wants to make."""
         previous = self._leaving.get(run_dir)
         if previous is None:

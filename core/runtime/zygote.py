@@ -43,7 +43,10 @@ def main(fd: int) -> NoReturn:
     gc.collect()
     gc.freeze()
     gc.disable()
-    protocol.send(sock, protocol.Ready(os.getpid(), warning))
+    try:
+        protocol.send(sock, protocol.Ready(os.getpid(), warning))
+    except ConnectionError:
+        os._exit(0)  # the daemon has given up its start, and has said why
     serve(sock, oom_score)
 
 

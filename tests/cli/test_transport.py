@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tui.cli.errors import ApiError, CliError, Unreachable
-from tui.cli.transport import Connection, quote, target
+from tui.cli.transport import Connection, container_path, quote, target
 
 Serve = Callable[[Callable[[socket.socket], None]], Connection]
 
@@ -190,3 +190,10 @@ def test_targets_are_quoted() -> None:
     query = {"a": True, "b": False, "c": None, "d": "", "e": ["x", "y z"], "f": 5}
     assert target("/p", query) == "/p?a=1&e=x&e=y%20z&f=5"
     assert target("/p", {"a": None}) == "/p"
+
+
+def test_a_container_that_is_named_oddly_is_one_part_of_the_path() -> None:
+    assert container_path("/web") == "/containers/web"
+    assert container_path("../../images/x") == "/containers/..%2F..%2Fimages%2Fx"
+    with pytest.raises(ApiError, match="value is empty"):
+        container_path("")

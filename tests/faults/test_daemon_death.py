@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -217,3 +218,28 @@ def test_the_zygote_is_replaced_when_it_dies(own_engine: Engine) -> None:
     done = own_engine.dockyard("run", "--rm", "--network", "none", "busybox:test", "echo", "again", check=True)
     assert done.stdout == "again\n"
     assert json.loads(own_engine.dockyard("version", "--format", "json", check=True).stdout)["Server"]
+
+
+def test_a_cgroup_that_a_killed_monitor_left_goes_with_its_container(own_engine: Engine) -> None:
+    own_engine.busybox()
+    for name in ("box", "other"):
+        assert create(own_engine, name) == 201
+    left, other = (leave_cgroup(own_engine, own_engine.inspect(name)["Id"]) for name in ("box", "other"))
+    assert own_engine.api("DELETE", "/containers/box").status == 204
+    wait_until(lambda: not left.exists(), 10, "its cgroup is gone")
+    assert other.exists()
+    unknown = leave_cgroup(own_engine, "f" * 64)
+    own_engine.restart()
+    wait_until(lambda: not unknown.exists(), 10, "the cgroup of nobody is gone")
+    own_engine.remove_containers()
+    wait_until(lambda: not other.exists(), 10, "the other's cgroup is gone")
+
+
+def leave_cgroup(engine: Engine, container_id: str) -> Path:
+    """A group as a monitor leaves it that was killed between making it and using it."""
+    number = hashlib.sha256(os.path.realpath(engine.root).encode()).hexdigest()[:8]
+    mounts = Path("/sys/fs/cgroup")
+    parent = next(p for glob in ("*/dockyard-", "dockyard-") for p in sorted(mounts.glob(glob + number)))
+    folder = parent / container_id
+    folder.mkdir()
+    return folder

@@ -6,7 +6,7 @@ from tui.cli import output, session
 from tui.cli.engine import call, connect
 from tui.cli.errors import ApiError, CliError
 from tui.cli.run import Attachment, terminal_size
-from tui.cli.transport import Connection, quote
+from tui.cli.transport import Connection, container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _inspect(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = call("GET", f"/containers/{quote(name)}/json")
+    found: dict[str, Any] = call("GET", f"{container_path(name)}/json")
     return found
 
 
@@ -59,7 +59,7 @@ def start(options: Options) -> int:
     failed = []
     for name in options.args:
         try:
-            call("POST", f"/containers/{quote(name)}/start")
+            call("POST", f"{container_path(name)}/start")
             output.out(name + "\n")
         except ApiError as error:
             output.err(error.message + "\n")
@@ -78,6 +78,6 @@ def _start_attached(options: Options) -> int:
     attachment.open("removed" if found["HostConfig"]["AutoRemove"] else "next-exit")
 
     def begin(control: Connection) -> None:
-        control.request("POST", f"/containers/{quote(found['Id'])}/start").read()
+        control.request("POST", f"{container_path(found['Id'])}/start").read()
 
     return attachment.run(begin, True)

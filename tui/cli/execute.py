@@ -7,7 +7,7 @@ from tui.cli.create import environment
 from tui.cli.engine import connect
 from tui.cli.errors import ApiError, CliError
 from tui.cli.run import failure_code
-from tui.cli.transport import Connection, quote, target
+from tui.cli.transport import Connection, container_path, target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(options: Options) -> int:
         session.parse_keys(options["detach-keys"])
     console = list(_size()) if tty and not detach else None
     connection = connect()
-    where = f"/containers/{quote(options.args[0])}/exec"
+    where = f"{container_path(options.args[0])}/exec"
     identifier = connection.request("POST", where, _config(options, stdin, console)).json()["Id"]
     begin: dict[str, Any] = {"Detach": detach, "Tty": tty}
     if console and all(console):

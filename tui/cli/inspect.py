@@ -6,7 +6,7 @@ from tui.cli import output
 from tui.cli.engine import call
 from tui.cli.errors import ApiError, CliError
 from tui.cli.jsonlite import show_indented
-from tui.cli.transport import quote, target
+from tui.cli.transport import container_path, quote, target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _find(name: str, kind: str, size: bool) -> Any:
     """The object's record: a container, or else an image. Raises ApiError."""
     if kind != "image":
         try:
-            return call("GET", target(f"/containers/{quote(name)}/json", {"size": size}))
+            return call("GET", target(f"{container_path(name)}/json", {"size": size}))
         except ApiError as error:
             if kind or error.status != 404:
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui.cli import output
 from tui.cli.engine import call
 from tui.cli.errors import ApiError
-from tui.cli.transport import quote, target
+from tui.cli.transport import container_path, target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def stop(options: Options) -> int:
     query = _stop_query(options)
 
     def do(name: str) -> str:
-        call("POST", target(f"/containers/{quote(name)}/stop", query))
+        call("POST", target(f"{container_path(name)}/stop", query))
         return name
 
     return _each(options.args, do)
@@ -49,7 +49,7 @@ def restart(options: Options) -> int:
     query = _stop_query(options)
 
     def do(name: str) -> str:
-        call("POST", target(f"/containers/{quote(name)}/restart", query))
+        call("POST", target(f"{container_path(name)}/restart", query))
         return name
 
     return _each(options.args, do)
@@ -59,7 +59,7 @@ def kill(options: Options) -> int:
     """Send a signal, KILL by default."""
 
     def do(name: str) -> str:
-        call("POST", target(f"/containers/{quote(name)}/kill", {"signal": options["signal"] or "KILL"}))
+        call("POST", target(f"{container_path(name)}/kill", {"signal": options["signal"] or "KILL"}))
         return name
 
     return _each(options.args, do)
@@ -70,7 +70,7 @@ def rm(options: Options) -> int:
     query = {"force": options["force"], "v": options["volumes"]}
 
     def do(name: str) -> str:
-        call("DELETE", target(f"/containers/{quote(name.strip('/'))}", query))
+        call("DELETE", target(container_path(name), query))
         return name
 
     return _each(options.args, do, forgiven=404 if options["force"] else 0)
@@ -80,6 +80,6 @@ def wait(options: Options) -> int:
     """Wait for each to stop and print its exit code."""
 
     def do(name: str) -> int:
-        return int(call("POST", f"/containers/{quote(name)}/wait")["StatusCode"])
+        return int(call("POST", f"{container_path(name)}/wait")["StatusCode"])
 
     return _each(options.args, do)

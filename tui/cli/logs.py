@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui.cli.engine import connect
 from tui.cli.errors import CliError
 from tui.cli.streams import Demultiplexer, Raw
-from tui.cli.transport import Connection, Response, quote, target
+from tui.cli.transport import Connection, Response, container_path, target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _TYPED_SINCE = 42
 
 def run(options: Options) -> int:
     """Print what a container wrote: its stdout to stdout, its stderr to stderr."""
-    path = f"/containers/{quote(options.args[0])}"
+    path = container_path(options.args[0])
     query = {
         "stdout": True,
         "stderr": True,

@@ -29,6 +29,14 @@ def quote(text: str) -> str:
     return "".join(chr(b) if b in _PLAIN else f"%{_HEX[b >> 4]}{_HEX[b & 15]}" for b in data)
 
 
+def container_path(ref: str) -> str:
+    """``/containers/REF``, whatever was typed as the name; ApiError when that is nothing."""
+    name = ref.strip("/")
+    if not name:
+        raise ApiError(400, "invalid container name or ID: value is empty")
+    return "/containers/" + quote(name).replace("/", "%2F")
+
+
 def target(path: str, query: dict[str, Any] | None = None) -> str:
     """``path?a=1&b=x``; values that are None or "" are left out, True is 1, lists repeat the name."""
     pairs = [
