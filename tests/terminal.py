@@ -164,7 +164,10 @@ class Tmux:
         self._env.setdefault("LC_ALL", "C.UTF-8")
         options = ["set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g", "status", "off", ";"]
         size = ["-x", str(cols), "-y", str(rows)]
-        self._run("-f", "/dev/null", *options, "new-session", "-d", *size, shlex.join(argv))
+        # tmux 3.3 sometimes never learns a program's exit code: a shell around the program writes it down.
+        self._code = folder / "exit-code"
+        shell = ["sh", "-c", '"$@"; echo $? >"$0.new"; mv "$0.new" "$0"', str(self._code), *argv]
+        self._run("-f", "/dev/null", *options, "new-session", "-d", *size, shlex.join(shell))
 
     def __enter__(self) -> Self:
         return self
@@ -217,12 +220,9 @@ class Tmux:
         return self._run("display-message", "-p", "#{pane_dead}").strip() == "0"
 
     def exit_code(self) -> int:
-        """The program's exit code; tmux knows it a moment after the terminal was closed."""
-
-        def status() -> str:
-            return self._run("display-message", "-p", "#{pane_dead_status}").strip()
-
-        return int(wait_until(status, 10, "the program's exit code"))
+        """The program's exit code once it has ended."""
+        wait_until(self._code.exists, 10, "the program's exit code")
+        return int(self._code.read_text())
 
     def close(self) -> None:
         if self._socket.exists():
