@@ -7,6 +7,7 @@
 ``debian_tar``    the path of a minimal Debian root file system (tar)
 ``pty_of``        ``pty_of("run", "-it", …, rows=24, cols=80, engine=None)`` → the command line on a ``Pty``
 ``tmux_of``       ``tmux_of(*args, rows=40, cols=120, engine=None)`` → the command line in a ``Tmux``
+``open_database`` ``open_database(path)`` → ``Database``, closed after the test
 ``short_folder``  an empty folder with a short path, removed after the test (sockets)
 
 Tests that use them are marked ``root`` and ``e2e`` by that. At the end of the run everything must be gone:
@@ -26,6 +27,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from core.db import Database
 from tests import images, leaks
 from tests.support import COMMAND, Engine, wait_until
 from tests.terminal import Pty, Tmux
@@ -61,6 +63,21 @@ def base_folder() -> Iterator[Path]:
     shutil.rmtree(base, ignore_errors=True)
     if found:
         pytest.fail("the run left behind:\n" + "\n".join(found), pytrace=False)
+
+
+OpenDatabase = Callable[[Path | str], Database]
+
+
+@pytest.fixture
+def open_database() -> Iterator[OpenDatabase]:
+    with ExitStack() as stack:
+
+        def make(path: Path | str) -> Database:
+            made = Database(path)
+            stack.callback(made.close)
+            return made
+
+        yield make
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ import zstandard
 
 #: Docker's names of architectures.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_CHECKOUT = Path(__file__).resolve().parents[1]
 CREATED = "2024-01-01T00:00:00Z"
 _MTIME = 1704067200
 
@@ -199,9 +200,9 @@ def busybox_archive(tag: str) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where costly fixtures are kept between runs."""
+    """Where costly fixtures are kept between runs: in the checkout, so that ``make clean`` removes them."""
     given = os.environ.get("XDG_CACHE_HOME")
-    path = Path(given) / "dockyard-test" if given else Path("/var/tmp/dockyard-test-cache")
+    path = Path(given) / "dockyard-test" if given else _CHECKOUT / "build" / "test-cache"
     path.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -82,12 +82,13 @@ class Monitor(Listener):
         for warning in warnings:
             self.warned(warning)
         self._make_streams(spec, config, oom_score)
+        # Before Created is said: a daemon that sent Start on it and died must find this monitor when it is back.
+        self._listener = ControlListener(self._poller, self._run_fd, self._accept)
         self._make_init(bundle, oom_score)
         # Init enters its cgroup and the daemon attaches clients while the rest is made.
         self._log = birth.open_log(config, self.warned)
         if self._streams is not None:
             self._streams.log = self._log
-        self._listener = ControlListener(self._poller, self._run_fd, self._accept)
         self._watch_oom(self._cgroup)
         self._overlay_fd = birth.make_overlay(config)
 

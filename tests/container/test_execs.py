@@ -11,16 +11,16 @@ from core.container.status import Status
 from core.container.store import ContainerStore
 from core.container.supervisor import Supervisor
 from core.container.waiting import Waiters
-from core.db import Database
 from core.errors import DockyardError
 from core.events import EventBus
 from core.runtime.client import Runtime
+from tests.conftest import OpenDatabase
 from tests.container.records import make_container
 
 
-async def test_an_exec_whose_monitor_is_lost_has_failed() -> None:
+async def test_an_exec_whose_monitor_is_lost_has_failed(open_database: OpenDatabase) -> None:
     """Its client is upgraded by then and learns of it by the exit code alone: none would be taken for success."""
-    store = ContainerStore(Database(":memory:"))
+    store = ContainerStore(open_database(":memory:"))
     store.insert(make_container(status=Status.RUNNING))
     # Without a task: this daemon has no connection to the container's monitor.
     supervisor = Supervisor(store, EventBus(), Waiters(), cast(Runtime, None))

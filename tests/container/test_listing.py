@@ -10,14 +10,14 @@ import pytest
 from core.container.listing import list_containers
 from core.container.status import Status
 from core.container.store import ContainerStore
-from core.db import Database
 from core.errors import InvalidArgument, NotFound, Unsupported
+from tests.conftest import OpenDatabase
 from tests.container.records import make_container
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ContainerStore:
-    found = ContainerStore(Database(tmp_path / "db"))
+def store(tmp_path: Path, open_database: OpenDatabase) -> ContainerStore:
+    found = ContainerStore(open_database(tmp_path / "db"))
     found.insert(
         make_container(id="a" * 64, name="web", created=1, status=Status.RUNNING, Labels={"app": "x", "tier": "1"})
     )

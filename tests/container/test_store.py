@@ -8,30 +8,26 @@ import pytest
 
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
-from core.db import Database
 from core.errors import Conflict, InvalidArgument, NotFound
+from tests.conftest import OpenDatabase
 from tests.container.records import make_container
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "db"
+def store(tmp_path: Path, open_database: OpenDatabase) -> ContainerStore:
+    return ContainerStore(open_database(tmp_path / "db"))
 
 
-def reopened(path: Path) -> ContainerStore:
-    return ContainerStore(Database(path))
-
-
-def test_a_row_survives_the_daemon(path: Path) -> None:
+def test_a_row_survives_the_daemon(tmp_path: Path, open_database: OpenDatabase) -> None:
+    path = tmp_path / "db"
     box = make_container({"Memory": 64 << 20}, Env=["A=ä"], warnings=("w",))
-    db = Database(path)
+    db = open_database(path)
     ContainerStore(db).insert(box)
     db.close()
-    assert reopened(path).get("box") == box
+    assert ContainerStore(open_database(path)).get("box") == box
 
 
-def test_look_up_by_name_id_and_beginning(path: Path) -> None:
-    store = reopened(path)
+def test_look_up_by_name_id_and_beginning(store: ContainerStore) -> None:
     store.insert(make_container(id="aa11" + "0" * 60, name="one"))
     store.insert(make_container(id="aa22" + "0" * 60, name="two"))
     assert store.get("/one").name == "one"
@@ -43,8 +39,7 @@ def test_look_up_by_name_id_and_beginning(path: Path) -> None:
             store.get(missing)
 
 
-def test_a_name_in_use_names_its_holder(path: Path) -> None:
-    store = reopened(path)
+def test_a_name_in_use_names_its_holder(store: ContainerStore) -> None:
     box = make_container()
     store.insert(box)
     with pytest.raises(Conflict, match=box.id):
@@ -54,8 +49,7 @@ def test_a_name_in_use_names_its_holder(path: Path) -> None:
     assert store.get("box").id == "f" * 64
 
 
-def test_only_legal_transitions(path: Path) -> None:
-    store = reopened(path)
+def test_only_legal_transitions(tmp_path: Path, open_database: OpenDatabase, store: ContainerStore) -> None:
     box = make_container()
     store.insert(box)
     with pytest.raises(Conflict, match="cannot become"):
@@ -64,7 +58,7 @@ def test_only_legal_transitions(path: Path) -> None:
     store.update(box.id, status=Status.RUNNING, pid=5)
     with pytest.raises(Conflict, match="cannot become"):
         store.update(box.id, status=Status.REMOVING)
-    assert reopened(path).get("box").status is Status.RUNNING
+    assert ContainerStore(open_database(tmp_path / "db")).get("box").status is Status.RUNNING
 
 
 def test_every_status_but_the_last_has_a_way_on() -> None:
@@ -73,8 +67,7 @@ def test_every_status_but_the_last_has_a_way_on() -> None:
         assert bool(ways) is (status is not Status.REMOVING)
 
 
-def test_newest_first(path: Path) -> None:
-    store = reopened(path)
+def test_newest_first(store: ContainerStore) -> None:
     store.insert(make_container(id="a" * 64, name="old", created=1))
     store.insert(make_container(id="b" * 64, name="new", created=2))
     assert [c.name for c in store.all()] == ["new", "old"]

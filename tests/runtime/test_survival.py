@@ -110,6 +110,14 @@ async def test_a_daemon_that_dies_after_the_start_is_followed_by_the_next(
         one.close()
 
 
+async def test_a_monitor_can_be_found_as_soon_as_it_is_known(bench: Bench) -> None:
+    """What Created allows, Start, must never be lost on a daemon that dies right after it."""
+    box = bench.box("/bin/sleep", "100")
+    task = await box.spawn()
+    assert (box.run_dir / "monitor.sock").exists()
+    await task.start()
+
+
 async def test_a_shell_survives_the_daemon(bench: Bench, stock: Stock) -> None:
     ours, theirs = socket.socketpair()
     daemon = Daemon(bench, stock, "started", theirs)
