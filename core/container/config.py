@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.container.mounts import check_mounts
+from core.container.mounts import anonymous_volume, check_mounts
 from core.errors import InvalidArgument, Unsupported
 from core.linux.privileges import CAPABILITY_NAMES, RLIMITS
 
@@ -195,6 +195,7 @@ _HOST_CONFIG: dict[str, Kind] = {
     "UTSMode": _string,
     "UsernsMode": _string,
     "VolumeDriver": _string,
+    "VolumesFrom": _strings,
     "Isolation": _string,
 }
 
@@ -202,7 +203,6 @@ _HOST_CONFIG: dict[str, Kind] = {
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "PortBindings": (),
     "PublishAllPorts": (),
-    "VolumesFrom": (),
     "Dns": (),
     "DnsOptions": (),
     "DnsSearch": (),
@@ -310,8 +310,8 @@ def _check_config(config: dict[str, Any]) -> None:
         raise InvalidArgument(
             f"the working directory '{config['WorkingDir']}' is invalid, it needs to be an absolute path"
         )
-    if config["Volumes"]:
-        raise Unsupported(f"volumes ({', '.join(config['Volumes'])}) are not supported by this version of Dockyard")
+    for path in config["Volumes"]:
+        anonymous_volume(path)
     if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
         raise InvalidArgument(f"StopTimeout must be -1 (no limit) or more, not {config['StopTimeout']}")
     health = config["Healthcheck"]

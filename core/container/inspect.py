@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from core.container.explain import explain
-from core.container.mounts import collect, describe
+from core.container.mounts import described
 from core.container.status import Container, Status
 
 _NEVER = "0001-01-01T00:00:00Z"
@@ -84,7 +84,7 @@ def summary(container: Container, now: int) -> dict[str, Any]:
         "Status": status_text(container, now),
         "HostConfig": {"NetworkMode": container.host_config["NetworkMode"]},
         "NetworkSettings": {"Networks": {}},
-        "Mounts": [describe(mount) for mount in collect(container.host_config)],
+        "Mounts": described(container),
     }
     item["DockyardExplain"] = explain(container)
     if container.status is Status.RUNNING:
@@ -139,7 +139,7 @@ def inspect(container: Container, exec_ids: list[str], folder: str) -> dict[str,
         "ExecIDs": exec_ids or None,
         "HostConfig": _host_config(container),
         "GraphDriver": {"Name": "overlay2", "Data": {}},
-        "Mounts": [describe(mount) for mount in collect(container.host_config)],
+        "Mounts": described(container),
         "Config": _config(container),
         "NetworkSettings": _network_settings(container),
     }
@@ -169,7 +169,7 @@ def _config(container: Container) -> dict[str, Any]:
 
 
 _HOST_DEFAULTS: dict[str, Any] = {
-    "PortBindings": {}, "PublishAllPorts": False, "VolumesFrom": None, "Dns": [], "DnsOptions": [], "DnsSearch": [],
+    "PortBindings": {}, "PublishAllPorts": False, "Dns": [], "DnsOptions": [], "DnsSearch": [],
     "ExtraHosts": None, "Cgroup": "", "CgroupParent": "", "Links": None, "BlkioWeight": 0, "BlkioWeightDevice": [],
     "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [], "BlkioDeviceReadIOps": [], "BlkioDeviceWriteIOps": [],
     "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0, "Devices": [], "DeviceCgroupRules": None, "DeviceRequests": None,
@@ -180,7 +180,7 @@ _HOST_DEFAULTS: dict[str, Any] = {
 
 def _host_config(container: Container) -> dict[str, Any]:
     host = {**_HOST_DEFAULTS, **container.host_config}
-    for member in ("CapAdd", "CapDrop", "Binds", "SecurityOpt", "Ulimits"):
+    for member in ("CapAdd", "CapDrop", "Binds", "SecurityOpt", "Ulimits", "VolumesFrom"):
         host[member] = host[member] or None
     host["IpcMode"] = host["IpcMode"] or "private"
     host["CgroupnsMode"] = host["CgroupnsMode"] or "private"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.container.inspect import docker_status, summary
-from core.container.mounts import collect
+from core.container.mounts import mounts_of
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.errors import InvalidArgument, NotFound, Unsupported
@@ -86,8 +86,8 @@ def _one(container: Container, key: str, values: list[str]) -> bool:
         return container.host_config["NetworkMode"] in values
     if key == "volume":
         return any(
-            value in (mount.target, getattr(mount, "source", None))
-            for mount in collect(container.host_config)
+            value in (mount.target, getattr(mount, "source", None), getattr(mount, "name", None))
+            for mount in mounts_of(container)
             for value in map(os.path.normpath, values)
         )
     return True

@@ -34,6 +34,7 @@ def merge_image_config(config: dict[str, Any], image: oci.ImageConfig) -> dict[s
     merged["WorkingDir"] = config["WorkingDir"] or image.get("WorkingDir") or ""
     merged["StopSignal"] = config["StopSignal"] or image.get("StopSignal") or ""
     merged["ExposedPorts"] = {**(image.get("ExposedPorts") or {}), **config["ExposedPorts"]}
+    merged["Volumes"] = {**(image.get("Volumes") or {}), **config["Volumes"]}
     return merged
 
 

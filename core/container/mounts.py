@@ -1,5 +1,8 @@
 """``--volume``, ``--mount`` and ``--tmpfs`` as Docker's API carries them → mounts of the OCI spec.
 
+What a request asks for is read by :func:`collect`. Which volume stands behind a path is settled once, at create, and
+kept in the record (``Container.mounts``); :func:`mounts_of` has both.
+
 Two ways lead to a bind mount, and they differ when its source is missing, as in Docker: ``Binds`` makes the source
 as a folder, ``Mounts`` refuses unless its ``CreateMountpoint`` says otherwise.
 """
@@ -7,11 +10,14 @@ as a folder, ``Mounts`` refuses unless its ``CreateMountpoint`` says otherwise.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core import oci
+from core.container.status import Container
 from core.errors import InvalidArgument, Unsupported, from_os_error
+from core.linux.mounts import SUBPATH_OPTION
+from core.volumes.store import check_name
 
 PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
@@ -26,14 +32,66 @@ class BindMount:
     recursive: bool = True
     propagation: str = "rprivate"
     create: bool = False
+    mode: str = ""  # as it was written, for inspect
 
 
 @dataclass(frozen=True, slots=True)
 class TmpfsMount:
-    """A tmpfs; ``options`` as in mount(8)."""
+    """A tmpfs; ``options`` as in mount(8). ``listed``: by ``--mount``, so that inspect's Mounts has it."""
 
     target: str
     options: tuple[str, ...] = field(default=())
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeMount:
+    """A volume in the container. ``name`` is empty for one that is still to be made.
+
+    ``backing`` is the folder that is mounted, ``source`` the one inspect shows; both are known once it is made.
+    ``doomed``: the volume goes with the container that is being removed.
+    """
+
+    target: str
+    name: str = ""
+    read_only: bool = False
+    copy: bool = True
+    subpath: str = ""
+    mode: str = ""
+    driver: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    anonymous: bool = False
+    doomed: bool = False
+    source: str = ""
+    backing: str = ""
+
+
+AnyMount = BindMount | TmpfsMount | VolumeMount
+_KINDS: dict[str, type[AnyMount]] = {"bind": BindMount, "tmpfs": TmpfsMount, "volume": VolumeMount}
+
+
+def to_record(mount: AnyMount) -> dict[str, Any]:
+    """A mount as the container's record keeps it."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(mount, cls))
+    return {"kind": kind, **asdict(mount)}
+
+
+def from_record(record: dict[str, Any]) -> AnyMount:
+    """The mount that :func:`to_record` wrote."""
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    return _KINDS[values.pop("kind")](**values)
+
+
+def mounts_of(container: Container) -> list[AnyMount]:
+    """All mounts of a container, parents before what lies below them."""
+    own: list[AnyMount] = [m for m in collect(container.host_config) if not isinstance(m, VolumeMount)]
+    return _sorted([*own, *map(from_record, container.mounts)])
+
+
+def volumes_of(container: Container) -> list[VolumeMount]:
+    """The volumes a container has."""
+    return [mount for mount in map(from_record, container.mounts) if isinstance(mount, VolumeMount)]
 
 
 def check_mounts(host: dict[str, Any]) -> None:
@@ -48,31 +106,32 @@ def check_mounts(host: dict[str, Any]) -> None:
         seen.add(target)
 
 
-def collect(host: dict[str, Any]) -> list[BindMount | TmpfsMount]:
+def collect(host: dict[str, Any]) -> list[AnyMount]:
     """All mounts of a (raw or checked) HostConfig, parents before what lies below them."""
-    found: list[BindMount | TmpfsMount] = [_parse_bind(text) for text in host["Binds"]]
+    found: list[AnyMount] = [_parse_bind(text) for text in host["Binds"]]
     mounts = host["Mounts"] or []
     if not isinstance(mounts, list):
         raise InvalidArgument("HostConfig.Mounts must be a list")
     found += [_parse_mount(item) for item in mounts]
     for target, options in host["Tmpfs"].items():
         _check_target(target)
-        found.append(TmpfsMount(target, tuple(o for o in options.split(",") if o)))
+        found.append(TmpfsMount(target, tuple(o for o in options.split(",") if o), listed=False))
+    return _sorted(found)
+
+
+def _sorted(found: list[AnyMount]) -> list[AnyMount]:
     return sorted(found, key=lambda mount: os.path.normpath(mount.target).count("/"))
 
 
-def _parse_bind(text: str) -> BindMount:
-    """``source:target[:options]`` (docker's volume syntax)."""
+def _parse_bind(text: str) -> AnyMount:
+    """``source:target[:options]`` (docker's volume syntax); a source that is no path is a volume's name."""
     source, _, rest = text.partition(":")
     target, _, words = rest.partition(":")
     if not target:
         raise InvalidArgument(f"invalid volume specification: '{text}'", hint="write /host/path:/container/path[:ro]")
-    if not source.startswith("/"):
-        raise Unsupported(
-            f"named volumes ({source}) are not supported by this version of Dockyard",
-            hint="mount a folder of the host: /path:/target",
-        )
     _check_target(target)
+    if not source.startswith("/"):
+        return _named_volume(source, target, words, text)
     read_only, propagation, recursive = False, "rprivate", True
     for word in filter(None, words.split(",")):
         if word in ("ro", "rw"):
@@ -87,10 +146,32 @@ def _parse_bind(text: str) -> BindMount:
             continue
         else:
             raise InvalidArgument(f"invalid mode: {word} in '{text}'")
-    return BindMount(source, target, read_only, recursive, propagation, create=True)
+    return BindMount(source, target, read_only, recursive, propagation, create=True, mode=words)
 
 
-def _parse_mount(item: Any) -> BindMount | TmpfsMount:
+def _named_volume(name: str, target: str, words: str, text: str) -> VolumeMount:
+    """``NAME:/path[:ro,nocopy]``. Docker shows the mode ``z`` where none was given."""
+    check_name(name)
+    read_only, copy = False, True
+    for word in filter(None, words.split(",")):
+        if word in ("ro", "rw"):
+            read_only = word == "ro"
+        elif word in ("nocopy", "copy"):
+            copy = word == "copy"
+        elif word in ("z", "Z"):
+            raise Unsupported(f"volume option '{word}' (SELinux relabelling) in '{text}' is not supported")
+        elif word not in ("consistent", "cached", "delegated"):
+            raise InvalidArgument(f"invalid mode: {word} in '{text}'")
+    return VolumeMount(target, name, read_only, copy, mode=words or "z")
+
+
+def anonymous_volume(path: str) -> VolumeMount:
+    """The volume of ``-v /path`` or of an image's VOLUME. Raises InvalidArgument for what is no place for one."""
+    _check_target(path)
+    return VolumeMount(os.path.normpath("/" + path.lstrip("/")), anonymous=True)
+
+
+def _parse_mount(item: Any) -> AnyMount:
     if not isinstance(item, dict):
         raise InvalidArgument("HostConfig.Mounts must be a list of objects")
     kind, target, source = item.get("Type"), item.get("Target") or "", item.get("Source") or ""
@@ -99,8 +180,10 @@ def _parse_mount(item: Any) -> BindMount | TmpfsMount:
     _check_target(target)
     if kind == "tmpfs":
         return _parse_tmpfs(item, target, source)
+    if kind == "volume":
+        return _parse_volume(item, target, source)
     if kind != "bind":
-        raise Unsupported(f"mount type {kind!r} for {target} is not supported", hint="bind and tmpfs are")
+        raise Unsupported(f"mount type {kind!r} for {target} is not supported", hint="bind, volume and tmpfs are")
     if not source.startswith("/"):
         raise InvalidArgument(f'invalid mount config for type "bind": mount path must be absolute: {source!r}')
     options = _options(item, "BindOptions")
@@ -115,6 +198,37 @@ def _parse_mount(item: Any) -> BindMount | TmpfsMount:
         propagation,
         bool(options.get("CreateMountpoint")),
     )
+
+
+def _parse_volume(item: dict[str, Any], target: str, source: str) -> VolumeMount:
+    """``Type: volume``: without a source an anonymous one."""
+    if source:
+        check_name(source)
+    options = _options(item, "VolumeOptions")
+    driver = _options({"DriverConfig": options.get("DriverConfig")}, "DriverConfig")
+    subpath = options.get("Subpath") or ""
+    if not isinstance(subpath, str) or "\0" in subpath or not _is_inside(subpath):
+        raise InvalidArgument("subpath must be a relative path within the volume")
+    labels, driver_options = options.get("Labels") or {}, driver.get("Options") or {}
+    for what, pairs in (("Labels", labels), ("DriverConfig.Options", driver_options)):
+        if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
+            raise InvalidArgument(f"VolumeOptions.{what} for {target} must be an object of strings")
+    return VolumeMount(
+        target,
+        source,
+        bool(item.get("ReadOnly")),
+        not options.get("NoCopy"),
+        subpath,
+        "z",
+        str(driver.get("Name") or ""),
+        driver_options,
+        labels,
+        anonymous=not source,
+    )
+
+
+def _is_inside(subpath: str) -> bool:
+    return not subpath.startswith("/") and not os.path.normpath(subpath).startswith("..")
 
 
 def _parse_tmpfs(item: dict[str, Any], target: str, source: str) -> TmpfsMount:
@@ -145,7 +259,7 @@ def _check_target(target: str) -> None:
         raise InvalidArgument("invalid specification: destination can't be '/'")
 
 
-def prepare_sources(mounts: list[BindMount | TmpfsMount], *, create: bool) -> None:
+def prepare_sources(mounts: list[AnyMount], *, create: bool) -> None:
     """Check that the bind sources exist, or make those that may be made. InvalidArgument names what is missing."""
     for mount in mounts:
         if not isinstance(mount, BindMount):
@@ -168,7 +282,7 @@ def prepare_sources(mounts: list[BindMount | TmpfsMount], *, create: bool) -> No
             raise from_os_error(error, "bind source") from error
 
 
-def to_oci(mount: BindMount | TmpfsMount) -> oci.Mount:
+def to_oci(mount: AnyMount) -> oci.Mount:
     """The mount as the OCI spec writes it."""
     if isinstance(mount, TmpfsMount):
         defaults = ["noexec", "nosuid", "nodev"]
@@ -178,12 +292,21 @@ def to_oci(mount: BindMount | TmpfsMount) -> oci.Mount:
             "source": "tmpfs",
             "options": [*defaults, *mount.options],
         }
+    if isinstance(mount, VolumeMount):
+        words = ["rbind", "ro" if mount.read_only else "rw", "rprivate"]
+        subpath = [SUBPATH_OPTION + mount.subpath] if mount.subpath else []
+        return {"destination": mount.target, "type": "bind", "source": mount.backing, "options": words + subpath}
     options = ["rbind" if mount.recursive else "bind", "ro" if mount.read_only else "rw", mount.propagation]
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
 
 
-def describe(mount: BindMount | TmpfsMount) -> dict[str, Any]:
-    """The mount as inspect's ``Mounts`` lists it."""
+def described(container: Container) -> list[dict[str, Any]]:
+    """Inspect's ``Mounts``: as in Docker without those of ``--tmpfs``."""
+    return [describe(m) for m in mounts_of(container) if not isinstance(m, TmpfsMount) or m.listed]
+
+
+def describe(mount: AnyMount) -> dict[str, Any]:
+    """One mount as inspect's ``Mounts`` lists it."""
     if isinstance(mount, TmpfsMount):
         return {
             "Type": "tmpfs",
@@ -193,11 +316,22 @@ def describe(mount: BindMount | TmpfsMount) -> dict[str, Any]:
             "RW": "ro" not in mount.options,
             "Propagation": "",
         }
+    if isinstance(mount, VolumeMount):
+        return {
+            "Type": "volume",
+            "Name": mount.name,
+            "Source": mount.source,
+            "Destination": mount.target,
+            "Driver": "local",
+            "Mode": mount.mode,
+            "RW": not mount.read_only,
+            "Propagation": "",
+        }
     return {
         "Type": "bind",
         "Source": mount.source,
         "Destination": mount.target,
-        "Mode": "ro" if mount.read_only else "",
+        "Mode": mount.mode,
         "RW": not mount.read_only,
         "Propagation": mount.propagation,
     }

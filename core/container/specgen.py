@@ -13,7 +13,7 @@ from typing import Any
 from core import oci
 from core.container.config import parse_signal, parse_size
 from core.container.merge import environment
-from core.container.mounts import collect, to_oci
+from core.container.mounts import BindMount, mounts_of, to_oci
 from core.container.status import Container
 from core.errors import InvalidArgument
 from core.linux.mounts import RootfsMount
@@ -100,7 +100,7 @@ def make_spec(container: Container, around: Surroundings) -> oci.Spec:
         "resources": resources(host),
         "maskedPaths": [] if privileged else _paths(host["MaskedPaths"], MASKED_PATHS),
         "readonlyPaths": [] if privileged else _paths(host["ReadonlyPaths"], READONLY_PATHS),
-        "rootfsPropagation": _root_propagation(host),
+        "rootfsPropagation": _root_propagation(container),
     }
     profile = seccomp_profile(host)
     if profile is not None:
@@ -171,7 +171,7 @@ def mounts(container: Container, around: Surroundings) -> list[oci.Mount]:
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
         _mount("/dev/shm", "tmpfs", "shm", f"nosuid,noexec,nodev,mode=1777,size={shm}"),
     ]
-    own = [to_oci(mount) for mount in collect(host)]
+    own = [to_oci(mount) for mount in mounts_of(container)]
     targets = {os.path.normpath(mount["destination"]) for mount in own}
     for name in ("resolv.conf", "hostname", "hosts"):
         if f"/etc/{name}" not in targets:
@@ -254,8 +254,8 @@ def _paths(given: Any, default: list[str]) -> list[str]:
     return list(default) if given is None else list(given)
 
 
-def _root_propagation(host: dict[str, Any]) -> str:
-    wanted = {mount.propagation for mount in collect(host) if hasattr(mount, "propagation")}
+def _root_propagation(container: Container) -> str:
+    wanted = {mount.propagation for mount in mounts_of(container) if isinstance(mount, BindMount)}
     if wanted & {"shared", "rshared"}:
         return "shared"
     return "rslave" if wanted & {"slave", "rslave"} else "rprivate"

@@ -82,6 +82,7 @@ class Container:
     error_path: str = ""
     stopped_by: str = ""  # "" it ended by itself, else the verb that ended it: stop, kill, restart, remove
     warnings: tuple[str, ...] = field(default=())
+    mounts: tuple[dict[str, Any], ...] = field(default=())  # volumes and what others gave: core.container.mounts
 
     @property
     def short(self) -> str:

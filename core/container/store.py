@@ -44,8 +44,11 @@ MIGRATIONS = [
     )
 ]
 
+#: Under a name of its own: the table's numbers above are one row, these columns another matter.
+MOUNTS_MIGRATIONS = [(1, "ALTER TABLE containers ADD COLUMN mounts TEXT NOT NULL DEFAULT '[]';")]
+
 _COLUMNS = [f.name for f in fields(Container)]
-_JSON = {"args", "config", "host_config", "warnings"}
+_JSON = {"args", "config", "host_config", "mounts", "warnings"}
 
 
 class ContainerStore:
@@ -57,6 +60,7 @@ class ContainerStore:
     def __init__(self, db: Database) -> None:
         self._db = db
         db.migrate("container", MIGRATIONS)
+        db.migrate("container.mounts", MOUNTS_MIGRATIONS)
         self._rows: dict[str, Container] = {}
         self._names: dict[str, str] = {}
         for row in db.execute("SELECT * FROM containers"):
@@ -138,6 +142,7 @@ def _from_row(row: Any) -> Container:
         values[column] = json.loads(values[column])
     values["args"] = tuple(values["args"])
     values["warnings"] = tuple(values["warnings"])
+    values["mounts"] = tuple(values["mounts"])
     values["status"] = Status(values["status"])
     values["oom_killed"] = bool(values["oom_killed"])
     return Container(**values)

@@ -26,6 +26,10 @@ METHOD_VARIABLE = "DOCKYARD_OVERLAY"
 
 _FSCONFIG_STRING_MAX = 255
 
+#: A bind's option: only this folder or file below the source, looked up without leaving it. The source belongs to a
+#: container, which may put a link there at any moment.
+SUBPATH_OPTION = "x-dockyard.subpath="
+
 #: fstab word → (flag to set, flag to clear) of mount(2).
 _FLAGS: dict[str, tuple[int, int]] = {
     "defaults": (0, 0),
