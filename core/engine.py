@@ -25,6 +25,7 @@ from core.container.service import ContainerService
 from core.container.status import Status
 from core.container.store import ContainerStore
 from core.container.supervisor import Supervisor
+from core.container.volumes import VolumeService
 from core.container.waiting import Waiters
 from core.db import Database
 from core.errors import Conflict, Forbidden, Unsupported
@@ -34,6 +35,7 @@ from core.image.store import ImageStore
 from core.linux import cgroups, placement
 from core.linux.features import Feature, kernel_features
 from core.runtime.client import Runtime
+from core.volumes.store import VolumeStore
 
 log = logging.getLogger("dockyard.engine")
 
@@ -87,12 +89,15 @@ class Engine:
         self.snapshots = Snapshotter(self.db, root, self.images)
         self.waiters = Waiters()
         self.store = ContainerStore(self.db)
+        self.volumes = VolumeService(
+            VolumeStore(self.db, root, self.graveyard.bury), self.store, self.events, root
+        )
         self.supervisor = Supervisor(self.store, self.events, self.waiters, self.runtime)
         await self._group.__aenter__()
         self.supervisor.use(self._group)
         self.containers = ContainerService(
             root, self.store, self.images, self.snapshots, self.runtime, self.supervisor, self.waiters, self.events,
-            self.graveyard,
+            self.graveyard, self.volumes,
         )  # fmt: skip
         self.execs = ExecService(self.store, self.supervisor, self.events, self.containers.seccomp_path)
         self.images.in_use = self._users_of_image
@@ -103,6 +108,7 @@ class Engine:
     async def _recover(self) -> None:
         await self.supervisor.recover()
         await self.containers.finish_removals()
+        self.volumes.recover()
         await self.snapshots.sweep({container.id for container in self.store.all()})
         await self.images.sweep()
         self._sweep_run_dir()

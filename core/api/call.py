@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from core.container.execs import ExecService
     from core.container.logs import LogReader
     from core.container.service import ContainerService
+    from core.container.volumes import VolumeService
     from core.events import EventBus
     from core.image.store import ImageStore
 
@@ -55,6 +56,8 @@ class Engine(Protocol):
     def images(self) -> ImageStore: ...
     @property
     def containers(self) -> ContainerService: ...
+    @property
+    def volumes(self) -> VolumeService: ...
     @property
     def execs(self) -> ExecService: ...
     @property

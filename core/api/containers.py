@@ -70,10 +70,12 @@ async def kill(call: Call) -> StreamResponse:
 
 
 async def remove(call: Call) -> StreamResponse:
-    """``DELETE /containers/{id}``; ``v`` has nothing to do while there are no anonymous volumes."""
+    """``DELETE /containers/{id}``; with ``v`` its anonymous volumes go too."""
     if call.flag("link"):
         raise not_supported("removing a link")
-    await call.engine.containers.remove(call.parameters["id"], force=call.flag("force"))
+    await call.engine.containers.remove(
+        call.parameters["id"], force=call.flag("force"), volumes=call.flag("v")
+    )
     return empty()
 
 

@@ -1,4 +1,4 @@
-"""``/networks`` and ``/volumes`` as far as they exist: the predefined networks, and no volumes."""
+"""``/networks`` as far as they exist: the predefined ones."""
 
 from __future__ import annotations
 
@@ -70,14 +70,3 @@ async def inspect_network(call: Call) -> StreamResponse:
         if ref == name or (len(ref) >= 4 and network_id(name).startswith(ref)):
             return reply(_describe(name))
     raise NotFound(f"network {ref} not found")
-
-
-async def list_volumes(call: Call) -> StreamResponse:
-    """``GET /volumes``: there are none."""
-    call.filters()
-    return reply({"Volumes": [], "Warnings": []})
-
-
-async def inspect_volume(call: Call) -> StreamResponse:
-    """``GET /volumes/{name}``"""
-    raise NotFound(f"get {call.parameters['name']}: no such volume")

@@ -22,6 +22,7 @@ from core.api import (
     networks,
     stats,
     system,
+    volumes,
 )
 from core.api.call import Call, decode_path, not_supported
 from core.errors import DockyardError, NotFound, Unavailable
@@ -68,8 +69,11 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("DELETE", "/images/{name*}", Route(images.remove)),
     ("GET", "/networks", Route(networks.list_networks)),
     ("GET", "/networks/{id}", Route(networks.inspect_network)),
-    ("GET", "/volumes", Route(networks.list_volumes)),
-    ("GET", "/volumes/{name}", Route(networks.inspect_volume)),
+    ("GET", "/volumes", Route(volumes.list_all)),
+    ("POST", "/volumes/create", Route(volumes.create)),
+    ("POST", "/volumes/prune", Route(volumes.prune)),
+    ("GET", "/volumes/{name}", Route(volumes.inspect)),
+    ("DELETE", "/volumes/{name}", Route(volumes.remove)),
     ("GET", "/plugins", Route(system.plugins)),
     ("GET", "/dockyard/v1/engine", Route(dockyard.engine)),
 ]

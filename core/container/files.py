@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import uuid
+
+from core.image import trees
 
 
 class Graveyard:
@@ -28,9 +29,9 @@ class Graveyard:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            shutil.rmtree(grave)
+            trees.discard(grave)
             return
-        task = loop.create_task(asyncio.to_thread(shutil.rmtree, grave, True))
+        task = loop.create_task(asyncio.to_thread(trees.discard, grave))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -58,7 +59,7 @@ class Graveyard:
         """Delete what an earlier daemon left."""
         for entry in os.scandir(self._folder):
             if entry.name.startswith("gone-"):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                trees.discard(entry.path)
 
     async def settle(self) -> None:
         """Wait for the deletions under way."""

@@ -35,6 +35,7 @@ from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.container.streams import PendingAttach, PendingStreams
 from core.container.supervisor import Supervisor, event_attributes
+from core.container.volumes import VolumeService, doom
 from core.container.waiting import Waiters, WaitHandle
 from core.errors import Conflict, DockyardError, InvalidArgument, NotModified, StartFailed, Unavailable
 from core.events import EventBus
@@ -64,6 +65,7 @@ class ContainerService:
         waiters: Waiters,
         events: EventBus,
         graveyard: Graveyard,
+        volumes: VolumeService,
     ) -> None:
         self.store = store
         self._root = root
@@ -74,6 +76,7 @@ class ContainerService:
         self._waiters = waiters
         self._events = events
         self._graveyard = graveyard
+        self._volumes = volumes
         self._seccomp = SeccompCache(os.path.join(root, "cache", "seccomp"))
         self._locks: dict[str, asyncio.Lock] = {}
         self._pending = PendingStreams()
@@ -123,7 +126,7 @@ class ContainerService:
             self.store.check_name(request.name)
         _check_platform(request.platform, image)
         config = merge_image_config(request.config, image.config.get("config") or {})
-        warnings = [*request.warnings, *_create_warnings(request, image)]
+        warnings = [*request.warnings, *_create_warnings(request)]
         mounts = collect(request.host_config)
         prepare_sources(mounts, create=False)
         container = Container(
@@ -142,13 +145,16 @@ class ContainerService:
         self._snapshots.prepare(container.id, image)
         faults.point("create", 2)
         try:
-            self.store.insert(container)
+            async with self._volumes.given(
+                container, request, lambda: self._snapshots.mounts(container.id)
+            ) as complete:
+                self.store.insert(complete)
         except BaseException:
             await self._snapshots.remove(container.id)
             raise
         faults.point("create", 3)
         self._events.publish("container", "create", container.id, event_attributes(container))
-        return container, warnings
+        return self.store.get(container.id), warnings
 
     # --- start -------------------------------------------------------------------------------------
 
@@ -174,6 +180,7 @@ class ContainerService:
         faults.point("start", 5)
         running = self._supervisor.started(container.id, task)
         faults.point("start", 6)
+        self._volumes.mounted(running)
         return running
 
     async def _bring_up(self, container: Container, undo: AsyncExitStack) -> Task:
@@ -194,6 +201,7 @@ class ContainerService:
     def _write_bundle(self, container: Container) -> None:
         host = container.host_config
         prepare_sources(collect(host), create=True)
+        self._volumes.mount(container)
         name = bundle.hostname(container)
         network = host["NetworkMode"]
         around = specgen.Surroundings(
@@ -236,6 +244,7 @@ class ContainerService:
             changes |= {"error_step": error.step, "error_path": error.path, "exit_code": error.exit_code}
         failed = self.store.update(container.id, **changes)
         self._pending.drop(container.id)
+        self._volumes.release()
         self._waiters.ended(failed, failed.error)
         if failed.auto_remove:
             self._supervisor.spawn(self._auto_remove(failed.id), f"remove {failed.name}")
@@ -309,8 +318,11 @@ class ContainerService:
 
     # --- remove ------------------------------------------------------------------------------------
 
-    async def remove(self, ref: str, *, force: bool = False) -> None:
-        """Remove a container; with ``force`` a running one is killed first, else that is a Conflict."""
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container; with ``force`` a running one is killed first, else that is a Conflict.
+
+        With ``volumes`` its anonymous volumes go too.
+        """
         async with self._locked(ref) as container:
             if container.status is Status.RUNNING:
                 if not force:
@@ -322,10 +334,12 @@ class ContainerService:
                 await self._kill_and_wait(container, self._waiters.add(container, "next-exit"))
                 if self.store.find(container.id) is None:
                     return
-            await self._remove(container.id)
+            await self._remove(container.id, volumes=volumes)
 
-    async def _remove(self, container_id: str) -> None:
-        container = self.store.update(container_id, status=Status.REMOVING)
+    async def _remove(self, container_id: str, *, volumes: bool = False) -> None:
+        container = self.store.get(container_id)
+        mounts = doom(container) if volumes or container.auto_remove else container.mounts
+        container = self.store.update(container_id, status=Status.REMOVING, mounts=mounts)
         faults.point("remove", 1)
         await self._snapshots.remove(container_id)
         faults.point("remove", 2)
@@ -335,6 +349,7 @@ class ContainerService:
         self._pending.drop(container_id)
         self.store.delete(container_id)
         faults.point("remove", 4)
+        self._volumes.removed(container)
         self._events.publish("container", "destroy", container_id, event_attributes(container))
         self._waiters.removed(container)
         self._locks.pop(container_id, None)
@@ -349,6 +364,7 @@ class ContainerService:
             await asyncio.to_thread(group.remove)
 
     def _ended(self, container: Container) -> None:
+        self._volumes.unmounted(container)
         if container.auto_remove:
             self._supervisor.spawn(self._auto_remove(container.id), f"remove {container.name}")
 
@@ -366,6 +382,7 @@ class ContainerService:
                 self._finish_removal(container)
                 await self._snapshots.remove(container.id)
                 self.store.delete(container.id)
+                self._volumes.removed(container)
             elif (container.auto_remove and container.status is Status.EXITED) or (
                 container.auto_remove and container.status is Status.CREATED and container.error
             ):
@@ -426,13 +443,10 @@ class ContainerService:
             yield self.store.get(container.id)
 
 
-def _create_warnings(request: CreateRequest, image: Any) -> list[str]:
+def _create_warnings(request: CreateRequest) -> list[str]:
     warnings = []
     if request.host_config["NetworkMode"] in ("default", "bridge"):
         warnings.append(NETWORK_WARNING)
-    volumes = (image.config.get("config") or {}).get("Volumes") or {}
-    if volumes:
-        warnings.append(f"the image's volumes ({', '.join(volumes)}) are kept in the container's own layer")
     return warnings
 
 
