@@ -89,9 +89,7 @@ class Engine:
         self.snapshots = Snapshotter(self.db, root, self.images)
         self.waiters = Waiters()
         self.store = ContainerStore(self.db)
-        self.volumes = VolumeService(
-            VolumeStore(self.db, root, self.graveyard.bury), self.store, self.events, root
-        )
+        self.volumes = VolumeService(VolumeStore(self.db, root, self.graveyard.bury), self.store, self.events, root)
         self.supervisor = Supervisor(self.store, self.events, self.waiters, self.runtime)
         await self._group.__aenter__()
         self.supervisor.use(self._group)

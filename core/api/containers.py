@@ -73,9 +73,7 @@ async def remove(call: Call) -> StreamResponse:
     """``DELETE /containers/{id}``; with ``v`` its anonymous volumes go too."""
     if call.flag("link"):
         raise not_supported("removing a link")
-    await call.engine.containers.remove(
-        call.parameters["id"], force=call.flag("force"), volumes=call.flag("v")
-    )
+    await call.engine.containers.remove(call.parameters["id"], force=call.flag("force"), volumes=call.flag("v"))
     return empty()
 
 

@@ -178,9 +178,7 @@ class VolumeService:
 
     def _settle(self, mount: VolumeMount, container: Container) -> VolumeMount:
         """Which volume it is; made when there is none of its name."""
-        volume = self._create(
-            mount.name, mount.options, mount.labels, mount.driver, "" if mount.name else container.id
-        )
+        volume = self._create(mount.name, mount.options, mount.labels, mount.driver, "" if mount.name else container.id)
         return replace(
             mount,
             name=volume.name,

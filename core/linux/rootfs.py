@@ -97,7 +97,9 @@ def _open_below(source: str, subpath: str, flags: int) -> int:
         found = syscalls.open_in_root(folder, subpath, os.O_PATH)
     except FileNotFoundError as error:
         where = os.path.join(source, subpath)
-        raise StartFailed(f"cannot access path {where}: no such file or directory", step="mounts", path=where) from error
+        raise StartFailed(
+            f"cannot access path {where}: no such file or directory", step="mounts", path=where
+        ) from error
     finally:
         os.close(folder)
     try:

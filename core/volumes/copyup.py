@@ -8,8 +8,8 @@ looked up inside that root by openat2, so that a link in the image leads nowhere
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from core.errors import InvalidArgument, from_os_error
 from core.linux import rootfs, syscalls
@@ -21,8 +21,8 @@ def fill(pieces: list[RootfsMount], at: str, path: str, target: str, staging: st
     """Copy what the image ``pieces`` has at ``path`` into the folder ``target`` if that is empty. Blocks.
 
     ``at`` is an empty folder to mount on, privately. With ``staging`` (a path beside ``target``) the copy is made
-    there and takes the target's place in one step, and is the caller's to remove after a failure; without, it is made in
-    place. Returns whether something was copied. Raises InvalidArgument when the image has a file there.
+    there and takes the target's place in one step, and is the caller's to remove after a failure; without, it is made
+    in place. Returns whether something was copied. Raises InvalidArgument when the image has a file there.
     """
     if os.listdir(target):
         return False
@@ -77,22 +77,13 @@ def _open_folder(root: int, path: str) -> int:
 
 def _in_private_mounts(do: Callable[[], bool]) -> bool:
     """``do`` in a thread with mounts and a working directory of its own; its error is raised here."""
-    result: list[bool] = []
-    failure: list[BaseException] = []
 
-    def run() -> None:
-        try:
-            syscalls.unshare(syscalls.CLONE_NEWNS)
-            syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-            result.append(do())
-        except BaseException as error:
-            failure.append(error)
+    def apart() -> bool:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+        return do()
 
-    thread = threading.Thread(target=run, name="copy-up")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return result[0]
-
-
+    # Its one thread ends with the pool, and its mounts with the thread.
+    with ThreadPoolExecutor(1, "copy-up") as pool:
+        done = pool.submit(apart)
+    return done.result()

@@ -23,7 +23,7 @@ def check(options: dict[str, str]) -> None:
             raise InvalidArgument(f'invalid option: "{key}"', hint="type, device and o are known")
     if "size" in options:
         raise Unsupported(
-            "volume option size (a quota) is not supported", hint="a tmpfs has one: type=tmpfs, device=tmpfs, o=size=64m"
+            "volume option size (a quota) is not supported", hint="a tmpfs has one: type=tmpfs, o=size=64m"
         )
     if not any(options.values()):
         return

@@ -1,0 +1,59 @@
+"""Volumes: made on use, filled from the image, kept, shared, removed; also by Docker's own client."""
+
+from __future__ import annotations
+
+import tarfile
+
+from tests import images
+from tests.support import Engine
+
+
+def volume_image(engine: Engine, *paths: str) -> str:
+    """An image whose /data has a file of user 1000, with ``paths`` as its VOLUMEs."""
+    entries = [images.Entry("data/file", b"from the image\n", uid=1000, gid=1000, mode=0o640)]
+    layers = [images.busybox_rootfs(), images.layer(entries)]
+    config = images.image_config(layers, Cmd=["sh"], Volumes={path: {} for path in paths})
+    engine.load(images.docker_archive(layers, config, ["vol:1"]))
+    return "vol:1"
+
+
+def run(engine: Engine, *args: str) -> str:
+    return str(engine.docker("run", "--rm", "--network", "none", *args, check=True).stdout)
+
+
+def names(engine: Engine) -> list[str]:
+    return [volume["Name"] for volume in engine.api("GET", "/volumes").body["Volumes"]]
+
+
+def test_a_named_volume_is_filled_once_and_kept(own_engine: Engine) -> None:
+    image = volume_image(own_engine)
+    assert run(own_engine, "-v", "keep:/data", image, "stat", "-c", "%u %a", "/data/file") == "1000 640\n"
+    run(own_engine, "-v", "keep:/data", image, "sh", "-c", "echo mine > /data/file")
+    assert run(own_engine, "-v", "keep:/data:ro", image, "cat", "/data/file") == "mine\n"
+    assert run(own_engine, "-v", "bare:/data:nocopy", image, "ls", "/data") == ""
+    assert own_engine.docker("volume", "ls", "-q", check=True).stdout == "bare\nkeep\n"
+
+
+def test_anonymous_volumes_go_with_rm(own_engine: Engine) -> None:
+    image = volume_image(own_engine, "/data")
+    assert run(own_engine, image, "cat", "/data/file") == "from the image\n"
+    assert names(own_engine) == []
+    own_engine.docker("create", "--name", "box", image, check=True)
+    (mount,) = own_engine.inspect("box")["Mounts"]
+    assert (mount["Type"], mount["Destination"], mount["Driver"], mount["RW"]) == ("volume", "/data", "local", True)
+    refused = own_engine.docker("volume", "rm", mount["Name"])
+    assert refused.returncode == 1
+    assert f"volume is in use - [{own_engine.inspect('box')['Id']}]" in refused.stderr
+    assert run(own_engine, "--volumes-from", "box:ro", image, "cat", "/data/file") == "from the image\n"
+    own_engine.docker("rm", "box", check=True)
+    assert names(own_engine) == [mount["Name"]]
+    assert "Total reclaimed space: 15B" in own_engine.docker("volume", "prune", "-f", check=True).stdout
+    assert names(own_engine) == []
+
+
+def test_a_link_in_the_image_leads_nowhere_else(own_engine: Engine) -> None:
+    layers = [images.busybox_rootfs(), images.layer([images.Entry("evil", type=tarfile.SYMTYPE, target="/../../etc")])]
+    own_engine.load(images.docker_archive(layers, images.image_config(layers, Cmd=["sh"]), ["evil:1"]))
+    own_engine.docker("create", "-v", "caught:/evil", "evil:1", check=True)
+    found = own_engine.root / "volumes" / "caught" / "_data"
+    assert not (found / "shadow").exists()
