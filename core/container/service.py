@@ -25,6 +25,7 @@ from typing import Any
 from core import faults
 from core.container import bundle, specgen
 from core.container.config import CreateRequest, parse_signal
+from core.container.devices import look_up
 from core.container.files import Graveyard
 from core.container.merge import command_line, merge_image_config
 from core.container.mounts import collect, prepare_sources
@@ -207,6 +208,7 @@ class ContainerService:
             seccomp=self.seccomp_path(host),
             network_path=self._network_path(network.partition(":")[2]) if network.startswith("container:") else "",
             hostname=name,
+            devices=look_up(host),
         )
         os.makedirs(around.log_folder, mode=0o700, exist_ok=True)
         spec = specgen.make_spec(container, around)

@@ -41,9 +41,9 @@ def test_the_docker_clients_own_request_is_taken() -> None:
     [
         ({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}, "PortBindings"),
         ({"Links": ["a:b"]}, "Links"),
-        ({"PidMode": "host"}, "PidMode"),
-        ({"Devices": [{"PathOnHost": "/dev/fuse"}]}, "Devices"),
-        ({"Sysctls": {"a": "b"}}, "Sysctls"),
+        ({"PidMode": "container:x"}, "--pid"),
+        ({"CgroupParent": "/x"}, "CgroupParent"),
+        ({"Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/n"}]}, "--device"),
         ({"Runtime": "kata"}, "Runtime"),
         ({"RestartPolicy": {"Name": "always"}}, "RestartPolicy"),
         ({"LogConfig": {"Type": "syslog"}}, "syslog"),

@@ -11,8 +11,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.container.config.devices import check_devices
 from core.container.config.logging import check_log_config
 from core.container.config.members import CONFIG, HOST_CONFIG, refuse_unsupported
+from core.container.config.namespaces import check_namespaces
 from core.container.config.networks import check_networking
 from core.container.config.resources import check_resources
 from core.container.config.security import check_security
@@ -52,6 +54,7 @@ def parse_create(body: Any, name: str = "", platform: str = "") -> CreateRequest
     refuse_unsupported(raw)
     check_networking(body.get("NetworkingConfig"), host)
     _check_config(config)
+    check_namespaces(config, host)
     warnings = _check_host_config(host)
     check_mounts(host)
     return CreateRequest(name, config, host, platform, tuple(warnings))
@@ -85,7 +88,8 @@ def _check_config(config: dict[str, Any]) -> None:
 
 
 def _check_host_config(host: dict[str, Any]) -> list[str]:
-    check_resources(host)
+    warnings = check_resources(host)
+    check_devices(host)
     check_log_config(host)
     policy = host["RestartPolicy"].get("Name") or "no"
     if policy != "no":
@@ -93,7 +97,7 @@ def _check_host_config(host: dict[str, Any]) -> list[str]:
     host["RestartPolicy"] = {"Name": "no", "MaximumRetryCount": 0}
     host["ConsoleSize"] = _console_size(host["ConsoleSize"])
     check_security(host)
-    return []
+    return warnings
 
 
 def _console_size(value: Any) -> list[int]:

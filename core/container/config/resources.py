@@ -15,11 +15,18 @@ _CPUSET = re.compile(r"[0-9, -]*")
 MIN_MEMORY = 6 * 1024 * 1024
 
 
-def check_resources(host: dict[str, Any]) -> None:
-    """Raise InvalidArgument for a limit out of range, or two that exclude each other."""
+_NO_KILLER = (
+    "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out "
+    "of resources."
+)
+
+
+def check_resources(host: dict[str, Any]) -> list[str]:
+    """Raise InvalidArgument for a limit out of range, or two that exclude each other. Returns warnings."""
     _check_limits(host)
     for option in host["Ulimits"] or ():
         _check_ulimit(option["Name"], option["Soft"], option["Hard"])
+    return [_NO_KILLER] if host["OomKillDisable"] and not host["Memory"] else []
 
 
 def _check_ulimit(name: str, soft: int, hard: int) -> None:
@@ -41,6 +48,10 @@ def _check_limits(host: dict[str, Any]) -> None:
         raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit")
     if 0 < memory < reservation:
         raise InvalidArgument("Minimum memory limit can not be less than memory reservation limit")
+    if host["MemorySwappiness"] == -1:
+        host["MemorySwappiness"] = None
+    if host["MemorySwappiness"] is not None and not 0 <= host["MemorySwappiness"] <= 100:
+        raise InvalidArgument(f"Invalid value: {host['MemorySwappiness']}, valid memory swappiness range is 0-100")
     if host["NanoCpus"] < 0:
         raise InvalidArgument(f"NanoCpus must be 0 (no limit) or more, not {host['NanoCpus']}")
     if 0 < host["NanoCpus"] < 10_000_000:
