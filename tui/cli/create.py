@@ -41,6 +41,7 @@ _PLAIN = {
     "ShmSize": "shm-size",
     "UTSMode": "uts",
     "UsernsMode": "userns",
+    "VolumeDriver": "volume-driver",
 }
 _STREAMS = ("stdin", "stdout", "stderr")
 

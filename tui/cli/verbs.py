@@ -123,7 +123,7 @@ user,u string Username or UID (format: <name|uid>[:<group|gid>])
 userns string User namespace to use
 uts string UTS namespace to use
 volume,v list Bind mount a path: SOURCE:TARGET[:ro]
-volume-driver string! Optional volume driver for the container
+volume-driver string Optional volume driver for the container: only local
 volumes-from list! Mount volumes from the specified container(s)
 workdir,w string Working directory inside the container
 """
