@@ -57,6 +57,7 @@ class Surroundings:
     cgroups_path: str
     seccomp: str  # path of the compiled filter, "" for none
     network_path: str = ""  # /proc/PID/ns/net of the container whose network is joined
+    pid_path: str = ""  # /proc/PID/ns/pid, likewise
     hostname: str = ""
     devices: HostDevices = field(default_factory=HostDevices)
 
@@ -97,7 +98,7 @@ def make_spec(container: Container, around: Surroundings) -> oci.Spec:
     host = container.host_config
     privileged = host["Privileged"]
     linux: oci.Linux = {
-        "namespaces": namespaces(host, around.network_path),
+        "namespaces": namespaces(host, around.network_path, around.pid_path),
         "cgroupsPath": around.cgroups_path,
         "resources": resources(host, around.devices),
         "devices": around.devices.nodes,
@@ -151,11 +152,14 @@ def base_process(host: dict[str, Any], *, privileged: bool) -> oci.Process:
     }
 
 
-def namespaces(host: dict[str, Any], network_path: str) -> list[oci.Namespace]:
+def namespaces(host: dict[str, Any], network_path: str, pid_path: str = "") -> list[oci.Namespace]:
     """Which namespaces are new and which are joined. Host networking: none is named, the host's stays."""
     members = {"uts": "UTSMode", "ipc": "IpcMode", "pid": "PidMode", "cgroup": "CgroupnsMode"}
     own = [kind for kind, member in members.items() if host[member] != "host"]
     found: list[oci.Namespace] = [{"type": kind} for kind in ("mount", *own)]
+    if pid_path:
+        found = [entry for entry in found if entry["type"] != "pid"]
+        found.append({"type": "pid", "path": pid_path})
     if network_path:
         found.append({"type": "network", "path": network_path})
     elif host["NetworkMode"] != "host":

@@ -41,7 +41,7 @@ def test_the_docker_clients_own_request_is_taken() -> None:
     [
         ({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}, "PortBindings"),
         ({"Links": ["a:b"]}, "Links"),
-        ({"PidMode": "container:x"}, "--pid"),
+        ({"IpcMode": "container:x"}, "--ipc"),
         ({"CgroupParent": "/x"}, "CgroupParent"),
         ({"Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/n"}]}, "--device"),
         ({"Runtime": "kata"}, "Runtime"),

@@ -116,6 +116,20 @@ def test_a_container_in_the_hosts_pid_namespace_ends_whole(engine: Engine, busyb
     assert b"sleep\x004711\x00" not in commands
 
 
+def test_the_pid_namespace_of_another_container(engine: Engine, busybox: str) -> None:
+    """It sees the other's processes, ends alone, and its own end leaves the other running."""
+    engine.dockyard("run", "-d", "--name", "first", busybox, "sleep", "4713", check=True)
+    assert "sleep 4713" in _run(engine, busybox, "--pid container:first", "ps")
+    engine.dockyard("run", "-d", "--name", "second", "--pid", "container:first", busybox, "sleep", "4714", check=True)
+    assert "sleep 4714" in engine.dockyard("exec", "first", "ps").stdout
+    assert "sleep 4713" in engine.dockyard("exec", "second", "ps").stdout
+    engine.dockyard("rm", "-f", "second", check=True)
+    assert "sleep 4714" not in engine.dockyard("exec", "first", "ps").stdout
+    engine.dockyard("rm", "-f", "first", check=True)
+    late = engine.dockyard("run", "--pid", "container:first", busybox, "true")
+    assert "No such container" in late.stderr
+
+
 def test_no_shared_memory_with_ipc_none(engine: Engine, busybox: str) -> None:
     assert _run(engine, busybox, "--ipc none", "ls -d /dev/shm 2>/dev/null || echo none") == "none"
 
@@ -143,7 +157,8 @@ def test_what_is_only_written_down(engine: Engine, busybox: str) -> None:
         ("--device-cgroup-rule x", "invalid device cgroup rule format"),
         ("--uts host --hostname x", "conflicting options: hostname and the UTS mode"),
         ("--annotation dev.dockyard.privileged=true", "belongs to the engine"),
-        ("--pid container:x", "not supported"),
+        ("--ipc container:x", "not supported"),
+        ("--pid container:nobody", "No such container"),
         ("--sysctl kernel.panic=1", "whole machine"),
         ("--expose 80:80", "invalid port format for --expose"),
     ],

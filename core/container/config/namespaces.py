@@ -35,10 +35,12 @@ def check_namespaces(config: dict[str, Any], host: dict[str, Any]) -> None:
 
 
 def _check_mode(flag: str, mode: str, values: tuple[str, ...]) -> None:
-    if mode in values:
+    if mode in values or (flag == "--pid" and mode.startswith("container:") and mode != "container:"):
         return
     if mode.startswith("container:"):
-        raise Unsupported(f"{flag} {shown(mode)} is not supported: only the network of another container is joined")
+        raise Unsupported(
+            f"{flag} {shown(mode)} is not supported: only another container's network and processes are joined"
+        )
     raise InvalidArgument(f"{flag}: invalid mode {shown(mode)}", hint=f"one of {', '.join(filter(None, values))}")
 
 
