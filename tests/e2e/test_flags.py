@@ -25,6 +25,12 @@ def _cgroup_file(engine: Engine, image: str, flags: str, version_1: str, version
     [
         ("--cpu-shares 512", "cpu/cpu.shares", "cpu.weight", ("512", "59")),
         ("--cpu-quota 20000 --cpu-period 50000", "cpu/cpu.cfs_quota_us", "cpu.max", ("20000", "20000 50000")),
+        (
+            "-m 64m --memory-swap 96m",
+            "memory/memory.memsw.limit_in_bytes",
+            "memory.swap.max",
+            ("100663296", "33554432"),
+        ),
         ("--cpuset-cpus 0", "cpuset/cpuset.cpus", "cpuset.cpus", ("0",)),
         ("--cpuset-mems 0", "cpuset/cpuset.mems", "cpuset.mems", ("0",)),
         ("-m 64m --memory-reservation 32m", "memory/memory.soft_limit_in_bytes", "memory.low", ("33554432",)),
