@@ -78,7 +78,7 @@ def the_other_limits_are_written() -> None:
         assert {name: int(read_file(f"{folder}/{name}")) for name in wanted} == wanted
         assert os.readlink(f"/proc/{pid}/ns/uts") == os.readlink("/proc/self/ns/uts")
         script = (
-            "cat /proc/sys/kernel/msgmax; cat /dev/mine; mknod /tmp/k c 1 6; cat /tmp/k; mknod /tmp/m b 254 0; cat /tmp/m"
+            "cat /proc/sys/kernel/msgmax /dev/mine; mknod /tmp/k c 1 6; cat /tmp/k; mknod /tmp/m b 254 0; cat /tmp/m"
         )
         done = engine.dockyard("exec", "box", "sh", "-c", script, timeout=60)
         assert done.stdout.strip() == "4242", done
