@@ -233,10 +233,22 @@ class Pids(TypedDict):
     limit: int
 
 
+class Throttle(TypedDict):
+    """``rate`` in bytes or operations a second."""
+
+    major: int
+    minor: int
+    rate: int
+
+
 class BlockIO(TypedDict, total=False):
     """``weight`` 10…1000."""
 
     weight: int
+    throttleReadBpsDevice: list[Throttle]
+    throttleWriteBpsDevice: list[Throttle]
+    throttleReadIOPSDevice: list[Throttle]
+    throttleWriteIOPSDevice: list[Throttle]
 
 
 class Resources(TypedDict, total=False):

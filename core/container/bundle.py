@@ -32,7 +32,7 @@ def hostname(container: Container) -> str:
     """Its host name: given, else the host's own with host networking, else its short id."""
     if container.config["Hostname"]:
         return str(container.config["Hostname"])
-    if container.host_config["NetworkMode"] == "host":
+    if "host" in (container.host_config["NetworkMode"], container.host_config["UTSMode"]):
         return socket.gethostname()[:64]
     return container.short
 

@@ -79,8 +79,9 @@ def to_record(mount: AnyMount) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> AnyMount:
     """The mount that :func:`to_record` wrote."""
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
-    return _KINDS[values.pop("kind")](**values)
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+    cls = _KINDS[str(values.pop("kind"))]
+    return cls(**values)
 
 
 def mounts_of(container: Container) -> list[AnyMount]:

@@ -25,6 +25,7 @@ from typing import Any
 from core import faults
 from core.container import bundle, specgen
 from core.container.config import CreateRequest, parse_signal
+from core.container.devices import look_up
 from core.container.files import Graveyard
 from core.container.merge import command_line, merge_image_config
 from core.container.mounts import collect, prepare_sources
@@ -49,6 +50,8 @@ log = logging.getLogger("dockyard.containers")
 STOP_TIMEOUT = 10
 KILL_DEADLINE = 30.0
 NETWORK_WARNING = "the network is none: bridge networks are not part of this version of Dockyard"
+
+_JOINED = {"net": "network", "pid": "pid namespace"}
 
 
 class ContainerService:
@@ -140,8 +143,9 @@ class ContainerService:
             host_config=request.host_config,
         )
         specgen.seccomp_profile(container.host_config)
-        if container.host_config["NetworkMode"].startswith("container:"):
-            self.store.get(container.host_config["NetworkMode"].partition(":")[2])
+        for member in ("NetworkMode", "PidMode"):
+            if container.host_config[member].startswith("container:"):
+                self.store.get(container.host_config[member].partition(":")[2])
         self._snapshots.prepare(container.id, image)
         faults.point("create", 2)
         try:
@@ -213,21 +217,26 @@ class ContainerService:
             cgroup=self._runtime.placement_json(),
             cgroups_path=self._runtime.cgroups_path(container.id),
             seccomp=self.seccomp_path(host),
-            network_path=self._network_path(network.partition(":")[2]) if network.startswith("container:") else "",
+            network_path=self._joined_path("net", network),
+            pid_path=self._joined_path("pid", host["PidMode"]),
             hostname=name,
+            devices=look_up(host),
         )
         os.makedirs(around.log_folder, mode=0o700, exist_ok=True)
         spec = specgen.make_spec(container, around)
         monitor = specgen.make_monitor_config(container, around)
         bundle.write(around.run_dir, around.etc_folder, spec, monitor, bundle.etc_files(container, name))
 
-    def _network_path(self, ref: str) -> str:
-        other = self.store.get(ref)
+    def _joined_path(self, kind: str, mode: str) -> str:
+        """The namespace that ``container:NAME`` means, "" for every other mode."""
+        if not mode.startswith("container:"):
+            return ""
+        other = self.store.get(mode.partition(":")[2])
         if other.status is not Status.RUNNING:
             raise Conflict(
-                f"cannot join the network of container {other.name}: it is not running", hint="start it first"
+                f"cannot join the {_JOINED[kind]} of container {other.name}: it is not running", hint="start it first"
             )
-        return f"/proc/{other.pid}/ns/net"
+        return f"/proc/{other.pid}/ns/{kind}"
 
     def _start_failed(self, container: Container, before: Status, error: BaseException) -> None:
         """Back to the state before, with the reason in the record."""

@@ -7,11 +7,12 @@ Defaults (masked paths, capabilities, devices, mounts) are those of Docker: moby
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from core import oci
 from core.container.config import parse_signal, parse_size
+from core.container.devices import HostDevices
 from core.container.merge import environment
 from core.container.mounts import BindMount, mounts_of, to_oci
 from core.container.status import Container
@@ -56,7 +57,9 @@ class Surroundings:
     cgroups_path: str
     seccomp: str  # path of the compiled filter, "" for none
     network_path: str = ""  # /proc/PID/ns/net of the container whose network is joined
+    pid_path: str = ""  # /proc/PID/ns/pid, likewise
     hostname: str = ""
+    devices: HostDevices = field(default_factory=HostDevices)
 
 
 def capabilities(host: dict[str, Any]) -> list[str]:
@@ -95,9 +98,11 @@ def make_spec(container: Container, around: Surroundings) -> oci.Spec:
     host = container.host_config
     privileged = host["Privileged"]
     linux: oci.Linux = {
-        "namespaces": namespaces(host, around.network_path),
+        "namespaces": namespaces(host, around.network_path, around.pid_path),
         "cgroupsPath": around.cgroups_path,
-        "resources": resources(host),
+        "resources": resources(host, around.devices),
+        "devices": around.devices.nodes,
+        "sysctl": dict(host.get("Sysctls", {})),
         "maskedPaths": [] if privileged else _paths(host["MaskedPaths"], MASKED_PATHS),
         "readonlyPaths": [] if privileged else _paths(host["ReadonlyPaths"], READONLY_PATHS),
         "rootfsPropagation": _root_propagation(container),
@@ -105,7 +110,7 @@ def make_spec(container: Container, around: Surroundings) -> oci.Spec:
     profile = seccomp_profile(host)
     if profile is not None:
         linux["seccomp"] = profile
-    annotations = {"dev.dockyard.id": container.id, "dev.dockyard.name": container.name}
+    annotations = {**host.get("Annotations", {}), "dev.dockyard.id": container.id, "dev.dockyard.name": container.name}
     if privileged:
         annotations["dev.dockyard.privileged"] = "true"
     return {
@@ -147,9 +152,14 @@ def base_process(host: dict[str, Any], *, privileged: bool) -> oci.Process:
     }
 
 
-def namespaces(host: dict[str, Any], network_path: str) -> list[oci.Namespace]:
+def namespaces(host: dict[str, Any], network_path: str, pid_path: str = "") -> list[oci.Namespace]:
     """Which namespaces are new and which are joined. Host networking: none is named, the host's stays."""
-    found: list[oci.Namespace] = [{"type": kind} for kind in ("mount", "uts", "ipc", "pid", "cgroup")]
+    members = {"uts": "UTSMode", "ipc": "IpcMode", "pid": "PidMode", "cgroup": "CgroupnsMode"}
+    own = [kind for kind, member in members.items() if host[member] != "host"]
+    found: list[oci.Namespace] = [{"type": kind} for kind in ("mount", *own)]
+    if pid_path:
+        found = [entry for entry in found if entry["type"] != "pid"]
+        found.append({"type": "pid", "path": pid_path})
     if network_path:
         found.append({"type": "network", "path": network_path})
     elif host["NetworkMode"] != "host":
@@ -161,7 +171,6 @@ def mounts(container: Container, around: Surroundings) -> list[oci.Mount]:
     """Docker's default mounts, the three generated files of /etc, then the person's own."""
     host = container.host_config
     cgroup_mode = "rw" if host["Privileged"] else "ro"
-    shm = host["ShmSize"] or DEFAULT_SHM
     found = [
         _mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
@@ -169,7 +178,7 @@ def mounts(container: Container, around: Surroundings) -> list[oci.Mount]:
         _mount("/sys", "sysfs", "sysfs", f"nosuid,noexec,nodev,{cgroup_mode}"),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", f"nosuid,noexec,nodev,{cgroup_mode}"),
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
-        _mount("/dev/shm", "tmpfs", "shm", f"nosuid,noexec,nodev,mode=1777,size={shm}"),
+        *_shared_memory(host),
     ]
     own = [to_oci(mount) for mount in mounts_of(container)]
     targets = {os.path.normpath(mount["destination"]) for mount in own}
@@ -181,13 +190,26 @@ def mounts(container: Container, around: Surroundings) -> list[oci.Mount]:
     return [mount for mount in found if mount["destination"] not in targets] + own
 
 
+def _shared_memory(host: dict[str, Any]) -> list[oci.Mount]:
+    """/dev/shm: the host's with ``--ipc host``, none with ``--ipc none``."""
+    if host["IpcMode"] == "none":
+        return []
+    if host["IpcMode"] == "host":
+        return [_mount("/dev/shm", "bind", "/dev/shm", "rbind,rw,rprivate")]
+    size = host["ShmSize"] or DEFAULT_SHM
+    return [_mount("/dev/shm", "tmpfs", "shm", f"nosuid,noexec,nodev,mode=1777,size={size}")]
+
+
 def _mount(destination: str, kind: str, source: str, options: str) -> oci.Mount:
     return {"destination": destination, "type": kind, "source": source, "options": options.split(",")}
 
 
-def resources(host: dict[str, Any]) -> oci.Resources:
+def resources(host: dict[str, Any], devices: HostDevices | None = None) -> oci.Resources:
     """Limits as the OCI spec writes them; what was not asked for is left out."""
-    found: oci.Resources = {"devices": _device_rules(host["Privileged"])}
+    devices = devices or HostDevices()
+    found: oci.Resources = {"devices": _device_rules(host["Privileged"]) + devices.rules}
+    if devices.block_io:
+        found["blockIO"] = devices.block_io
     memory: oci.Memory = {}
     if host["Memory"]:
         memory["limit"] = host["Memory"]
@@ -195,6 +217,10 @@ def resources(host: dict[str, Any]) -> oci.Resources:
         memory["swap"] = host["MemorySwap"] or host["Memory"] * 2
     if host["MemoryReservation"]:
         memory["reservation"] = host["MemoryReservation"]
+    if host.get("MemorySwappiness") is not None:
+        memory["swappiness"] = host["MemorySwappiness"]
+    if host.get("OomKillDisable"):
+        memory["disableOOMKiller"] = True
     if memory:
         found["memory"] = memory
     cpu = _cpu(host)

@@ -19,6 +19,7 @@ from core import faults
 from core.container.config import CreateRequest
 from core.container.mounts import (
     AnyMount,
+    TmpfsMount,
     VolumeMount,
     anonymous_volume,
     collect,
@@ -172,7 +173,7 @@ class VolumeService:
             raise InvalidArgument(f"invalid mode: {mode}" if ref else f"malformed volumes-from specification: {text}")
         found: dict[str, AnyMount] = {}
         for mount in mounts_of(self._containers.get(ref)):
-            if hasattr(mount, "source"):
+            if not isinstance(mount, TmpfsMount):
                 found[os.path.normpath(mount.target)] = replace(mount, read_only=mount.read_only or mode == "ro")
         return found
 

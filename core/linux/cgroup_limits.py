@@ -77,9 +77,7 @@ def plan(resources: oci.Resources) -> list[Write]:
     pids = resources.get("pids", {"limit": 0})["limit"]
     if pids:
         writes.append(Write("pids.max", str(pids) if pids > 0 else "max", "--pids-limit"))
-    weight = resources.get("blockIO", {}).get("weight", 0)
-    if weight:
-        writes.append(Write("io.weight", str(io_weight(weight)), "--blkio-weight", optional=True, given=str(weight)))
+    writes += _block_io(resources.get("blockIO", {}))
     for file, value in resources.get("unified", {}).items():
         if "/" in file or "." not in file.strip("."):
             raise InvalidArgument(f"linux.resources.unified: {file!r} is no file of a cgroup")
@@ -103,6 +101,24 @@ def _memory(memory: oci.Memory) -> list[Write]:
         writes.append(Write("memory.swappiness", str(memory["swappiness"]), "--memory-swappiness", optional=True))
     if memory.get("disableOOMKiller"):
         writes.append(Write("memory.oom_control", "1", "--oom-kill-disable", optional=True))
+    return writes
+
+
+def _block_io(block_io: oci.BlockIO) -> list[Write]:
+    writes = []
+    weight = block_io.get("weight", 0)
+    if weight:
+        writes.append(Write("io.weight", str(io_weight(weight)), "--blkio-weight", optional=True, given=str(weight)))
+    limits = (
+        ("rbps", "--device-read-bps", block_io.get("throttleReadBpsDevice", [])),
+        ("wbps", "--device-write-bps", block_io.get("throttleWriteBpsDevice", [])),
+        ("riops", "--device-read-iops", block_io.get("throttleReadIOPSDevice", [])),
+        ("wiops", "--device-write-iops", block_io.get("throttleWriteIOPSDevice", [])),
+    )
+    for key, flag, devices in limits:
+        for each in devices:
+            value = f"{each['major']}:{each['minor']} {key}={each['rate']}"
+            writes.append(Write("io.max", value, flag, optional=True))
     return writes
 
 

@@ -13,6 +13,8 @@ from core.linux.cgroup_limits import Write
 
 #: Version 1 controllers that are used; named hierarchies (systemd) and the rest are left alone.
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
+#: io.max's keys → the middle of version 1's file names (blkio-controller.rst).
+_THROTTLES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
 V2_NAMES = {"blkio": "io"}
 
 
@@ -50,6 +52,10 @@ def _translate_one(write: Write, memory: str) -> list[Write]:
             Write("cpu.cfs_period_us", period or "100000", flag, optional),
             Write("cpu.cfs_quota_us", "-1" if quota == "max" else quota, flag, optional),
         ]
+    if file == "io.max":
+        device, _, limit = value.partition(" ")
+        key, _, rate = limit.partition("=")
+        return [Write(f"blkio.throttle.{_THROTTLES[key]}_device", f"{device} {rate}", flag, optional)]
     if file == "io.weight":
         return [Write("blkio.weight", given or str(blkio_weight(int(value))), flag, optional)]
     return [write]

@@ -31,6 +31,19 @@ def ensure_target(root_fd: int, path: str, *, directory: bool) -> int:
         raise OSError(error.errno, os.strerror(error.errno or 0), path) from None
 
 
+def copy_below(source: str, subpath: str, flags: int) -> int:
+    """A detached copy (open_tree's ``flags``) of what is at ``subpath`` below ``source``, links staying inside it."""
+    folder = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = syscalls.open_in_root(folder, subpath, os.O_PATH)
+    finally:
+        os.close(folder)
+    try:
+        return syscalls.open_tree(found, "", flags)
+    finally:
+        os.close(found)
+
+
 def _walk(root_fd: int, path: str, directory: bool) -> int:
     """Component by component, each opened with O_NOFOLLOW; ``..`` goes back on the stack, not through the kernel."""
     stack = [os.open(".", os.O_PATH | os.O_CLOEXEC, dir_fd=root_fd)]

@@ -25,7 +25,7 @@ from core import oci
 from core.errors import StartFailed
 from core.linux import cgroup_view, mounts, syscalls
 from core.linux.mounts import RootfsMount
-from core.linux.paths import ensure_target
+from core.linux.paths import copy_below, ensure_target
 
 _PROPAGATIONS = {
     "private": syscalls.MS_PRIVATE,
@@ -82,30 +82,12 @@ def _open_source(mount: oci.Mount) -> int:
     subpath = next((w for w in mount.get("options", ()) if w.startswith(mounts.SUBPATH_OPTION)), "")
     try:
         if subpath:
-            return _open_below(source, subpath[len(mounts.SUBPATH_OPTION) :], flags)
+            return copy_below(source, subpath[len(mounts.SUBPATH_OPTION) :], flags)
         return syscalls.open_tree(syscalls.AT_FDCWD, source, flags)
     except FileNotFoundError as error:
         raise StartFailed(f"bind source path does not exist: {source}", step="mounts", path=source) from error
     except OSError as error:
         raise _failed("mounts", source, f"bind source {source}", error) from error
-
-
-def _open_below(source: str, subpath: str, flags: int) -> int:
-    """A copy of what lies at ``subpath`` below the folder ``source``, links followed inside it only."""
-    folder = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        found = syscalls.open_in_root(folder, subpath, os.O_PATH)
-    except FileNotFoundError as error:
-        where = os.path.join(source, subpath)
-        raise StartFailed(
-            f"cannot access path {where}: no such file or directory", step="mounts", path=where
-        ) from error
-    finally:
-        os.close(folder)
-    try:
-        return syscalls.open_tree(found, "", flags)
-    finally:
-        os.close(found)
 
 
 def make_private() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from core import oci
 from core.errors import DockyardError, StartFailed
-from core.linux import cgroups, mounts
+from core.linux import cgroups, mounts, syscalls
 from core.runtime import init, protocol
 from core.runtime.child import Pipes, make
 from core.runtime.execs import read_filter
@@ -68,7 +68,9 @@ def open_joined(spec: oci.Spec) -> list[tuple[int, int]]:
         if not path:
             continue
         flag = CLONE_FLAGS.get(entry["type"], 0)
-        if entry["type"] in ("mount", "pid") or not flag:
+        if entry["type"] == "pid":
+            continue  # only for the next child: see make_init
+        if entry["type"] == "mount" or not flag:
             text = f"joining a {entry['type']} namespace is not supported"
             raise StartFailed(text, step="namespaces", path=path)
         try:
@@ -77,6 +79,37 @@ def open_joined(spec: oci.Spec) -> list[tuple[int, int]]:
             text = f"join the {entry['type']} namespace: {error.strerror}"
             raise StartFailed(text, step="namespaces", path=path) from error
     return joined
+
+
+class PidNamespace:
+    """The pid namespace that the spec joins is that of the children made in this block (pid_namespaces(7)).
+
+    Only the children's: the monitor itself stays where it is, and goes back for what it makes later.
+    """
+
+    def __init__(self, spec: oci.Spec) -> None:
+        entries = spec["linux"].get("namespaces", [])
+        self._path = next((entry.get("path", "") for entry in entries if entry["type"] == "pid"), "")
+
+    def __enter__(self) -> None:
+        if self._path:
+            _choose_pid_namespace(self._path)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._path:
+            _choose_pid_namespace("/proc/self/ns/pid")
+
+
+def _choose_pid_namespace(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(fd, syscalls.CLONE_NEWPID)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        text = f"join the pid namespace: {error.strerror}"
+        raise StartFailed(text, step="namespaces", path=path) from error
 
 
 def make_overlay(config: protocol.MonitorConfig) -> int:
@@ -137,7 +170,8 @@ def make_init(bundle: Bundle, group: cgroups.Cgroup, stdio: Stdio, oom_score: in
     """Init, which waits for its start: (pid, pidfd, our end of its handshake)."""
     plan = make_plan(bundle, group, stdio, oom_score)
     try:
-        return make(clone_flags(bundle.spec), group.clone_fd(), lambda report: init.run(plan, report))
+        with PidNamespace(bundle.spec):
+            return make(clone_flags(bundle.spec), group.clone_fd(), lambda report: init.run(plan, report))
     except OSError as error:
         raise StartFailed(f"make the namespaces: {error.strerror}", step="namespaces") from error
     finally:

@@ -100,7 +100,7 @@ class Monitor(Listener):
         if config["open_stdin"]:
             self._streams.expect_input()
         namespaces = spec["linux"].get("namespaces", [])
-        self._own_pids = any(entry["type"] == "pid" for entry in namespaces)
+        self._own_pids = any(entry["type"] == "pid" and not entry.get("path") for entry in namespaces)
         oom_score = spec["process"].get("oomScoreAdj", oom_score)
         guided = "CAP_SYS_PTRACE" in spec["process"].get("capabilities", {}).get("bounding", ())
         home = Home(

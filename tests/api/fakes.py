@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,10 +21,12 @@ from core.container.execs import Exec, ExecRequest
 from core.container.naming import new_id
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
+from core.container.volumes import VolumeService
 from core.container.waiting import Waiters, WaitHandle
 from core.db import Database
 from core.errors import Conflict, DockyardError, NotFound
 from core.events import EventBus
+from core.volumes.store import VolumeStore
 from tests.container.records import make_container
 from tests.support import Answer, api_request
 
@@ -87,7 +90,7 @@ class FakeContainers:
     async def kill(self, ref: str, signal_name: str = "KILL") -> None:
         self._called("kill", self.store.get(ref).name, signal_name)
 
-    async def remove(self, ref: str, *, force: bool = False) -> None:
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         container = self.store.get(ref)
         self._called("remove", container.name, force)
         self.store.delete(container.id)
@@ -207,6 +210,8 @@ class FakeEngine:
         self.execs = FakeExecs(self.containers.store)
         self.images = FakeImages()
         self.events = EventBus()
+        store = VolumeStore(self.containers.db, str(folder), lambda path: shutil.rmtree(path, ignore_errors=True))
+        self.volumes = VolumeService(store, self.containers.store, self.events, str(folder))
         self.warnings = ["a kernel feature is missing"]
         self.configuration = SimpleNamespace(name="test", root="/r", run="/n", socket_path="/n/d.sock")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tui.cli import create, flags, verbs
-from tui.cli.errors import CliError
+from tui.cli.errors import CliError, UsageError
 from tui.cli.mounts import absolute
 
 
@@ -187,3 +187,37 @@ def test_wrong_values_are_named(words: list[str], text: str) -> None:
         body(*words, "busybox")
     assert text in caught.value.message
     assert caught.value.code == 125
+
+
+def test_devices_and_their_limits() -> None:
+    found = host("--device", "/dev/a", "--device", "/dev/a:r", "--device", "/dev/a:/dev/b:rw")
+    assert [tuple(item.values()) for item in found["Devices"]] == [
+        ("/dev/a", "/dev/a", "rwm"), ("/dev/a", "/dev/a", "r"), ("/dev/a", "/dev/b", "rw"),
+    ]  # fmt: skip
+    assert host("--device-read-bps", "/dev/a:1mb")["BlkioDeviceReadBps"] == [{"Path": "/dev/a", "Rate": 1 << 20}]
+    assert host("--device-write-iops", "/dev/a:5")["BlkioDeviceWriteIOps"] == [{"Path": "/dev/a", "Rate": 5}]
+
+
+def test_exposed_ports() -> None:
+    assert body("--expose", "80-81/udp", "--expose", "9", "busybox")["ExposedPorts"] == {
+        "80/udp": {}, "81/udp": {}, "9/tcp": {},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--device", ""),
+        ("--device", "a:b:c:d"),
+        ("--device-read-bps", "/dev/a"),
+        ("--device-write-iops", "/dev/a:1k"),
+        ("--expose", "9-8"),
+        ("--expose", "70000"),
+        ("--expose", "80/quic"),
+        ("--sysctl", "=1"),
+        ("--annotation", "=1"),
+    ],
+)
+def test_what_cannot_be_meant(words: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match=words[1].rpartition("/")[2] or "device"):
+        body(*words, "busybox")

@@ -41,9 +41,9 @@ def test_the_docker_clients_own_request_is_taken() -> None:
     [
         ({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}, "PortBindings"),
         ({"Links": ["a:b"]}, "Links"),
-        ({"PidMode": "host"}, "PidMode"),
-        ({"Devices": [{"PathOnHost": "/dev/fuse"}]}, "Devices"),
-        ({"Sysctls": {"a": "b"}}, "Sysctls"),
+        ({"IpcMode": "container:x"}, "--ipc"),
+        ({"CgroupParent": "/x"}, "CgroupParent"),
+        ({"Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/n"}]}, "--device"),
         ({"Runtime": "kata"}, "Runtime"),
         ({"RestartPolicy": {"Name": "always"}}, "RestartPolicy"),
         ({"LogConfig": {"Type": "syslog"}}, "syslog"),
@@ -51,9 +51,7 @@ def test_the_docker_clients_own_request_is_taken() -> None:
         ({"SecurityOpt": ["label=type:x"]}, "label=type:x"),
         ({"SecurityOpt": ["apparmor=docker-default"]}, "apparmor"),
         ({"NetworkMode": "mynet"}, "mynet"),
-        ({"Binds": ["data:/data"]}, "data"),
         ({"Binds": ["/a:/b:Z"]}, "Z"),
-        ({"Mounts": [{"Type": "volume", "Target": "/x"}]}, "volume"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(host: dict[str, Any], name: str) -> None:

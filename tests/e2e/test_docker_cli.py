@@ -128,3 +128,21 @@ def test_binds_make_their_source_as_docker_does(engine: Engine, busybox: str) ->
     refused = engine.docker("run", "--rm", "--mount", f"type=bind,src={source}/no,dst=/x", busybox, "true")
     assert refused.returncode == 125
     assert "bind source path does not exist" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "script", "wanted"),
+    [
+        ("--device /dev/null:/dev/mine:rw", "echo x >/dev/mine && ls /dev/mine", "/dev/mine"),
+        ("--sysctl kernel.msgmax=4343", "cat /proc/sys/kernel/msgmax", "4343"),
+        ("--shm-size 8m", "df -k /dev/shm | awk 'END{print $2}'", "8192"),
+        ("--ulimit nofile=99:99", "ulimit -n", "99"),
+        ("--pid host --uts host --ipc none --cgroupns host", "ls -d /dev/shm 2>/dev/null || echo none", "none"),
+        ("--blkio-weight 300 --expose 80 --annotation a=b --userns host --volume-driver local", "echo fine", "fine"),
+        ("-m 64m --memory-swap -1 --memory-reservation 32m --cpu-shares 512", "echo fine", "fine"),
+    ],
+)
+def test_flags(engine: Engine, busybox: str, flags: str, script: str, wanted: str) -> None:
+    """The members that docker's own command line makes of them have the same effect."""
+    done = engine.docker("run", "--rm", "--network", "none", *flags.split(), busybox, "sh", "-c", script)
+    assert done.stdout.strip() == wanted, done

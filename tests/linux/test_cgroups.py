@@ -22,6 +22,16 @@ from tests.linux.cgroup_effects import EFFECTS, Effect, Groups
     [
         ({}, {}, {}),
         (
+            {"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 1024}]}},
+            {"io.max": "8:0 rbps=1024"},
+            {"blkio.throttle.read_bps_device": "8:0 1024"},
+        ),
+        (
+            {"blockIO": {"throttleWriteIOPSDevice": [{"major": 8, "minor": 16, "rate": 9}]}},
+            {"io.max": "8:16 wiops=9"},
+            {"blkio.throttle.write_iops_device": "8:16 9"},
+        ),
+        (
             {"memory": {"limit": 64 << 20, "swap": 96 << 20}},
             {"memory.max": str(64 << 20), "memory.swap.max": str(32 << 20)},
             {"memory.limit_in_bytes": str(64 << 20), "memory.memsw.limit_in_bytes": str(96 << 20)},

@@ -63,6 +63,29 @@ def _runs_out_of_memory(engine: Engine, image: str) -> None:
     assert (state["OOMKilled"], state["ExitCode"]) == (True, 137), state
 
 
+@check("plain", seconds=240)
+def the_other_limits_are_written() -> None:
+    """Weights, sets, devices and the host's namespaces, each read where the kernel keeps it."""
+    with _engine() as engine:
+        image = engine.busybox()
+        limits = "-m 64m --memory-swap 96m --memory-reservation 32m --cpu-shares 512 --cpuset-cpus 0 --blkio-weight 300"
+        given = [*limits.split(), "--device-cgroup-rule", "c 1:6 rwm", "--device", "/dev/null:/dev/mine:r"]
+        given += ["--sysctl", "kernel.msgmax=4242", "--uts", "host", "--memory-swappiness", "7", "--oom-kill-disable"]
+        engine.dockyard("run", "-d", "--name", "box", *given, image, "sleep", "1000", check=True, timeout=120)
+        pid = engine.inspect("box")["State"]["Pid"]
+        folder = f"/sys/fs/cgroup{read_file(f'/proc/{pid}/cgroup').strip().removeprefix('0::')}"
+        wanted = {"memory.swap.max": 32 << 20, "memory.low": 32 << 20, "cpu.weight": 59, "cpuset.cpus": 0}
+        assert {name: int(read_file(f"{folder}/{name}")) for name in wanted} == wanted
+        assert os.readlink(f"/proc/{pid}/ns/uts") == os.readlink("/proc/self/ns/uts")
+        script = (
+            "cat /proc/sys/kernel/msgmax /dev/mine; mknod /tmp/k c 1 6; cat /tmp/k; mknod /tmp/m b 254 0; cat /tmp/m"
+        )
+        done = engine.dockyard("exec", "box", "sh", "-c", script, timeout=60)
+        assert done.stdout.strip() == "4242", done
+        assert "/tmp/k': No such device" in done.stderr, done
+        assert "/tmp/m': Operation not permitted" in done.stderr, done
+
+
 @check("systemd", seconds=300)
 def a_container_outlives_the_service_of_its_daemon() -> None:
     with _engine() as engine:

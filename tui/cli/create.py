@@ -14,24 +14,34 @@ if TYPE_CHECKING:
 
 #: HostConfig's member → the flag that is its value as given.
 _PLAIN = {
+    "BlkioWeight": "blkio-weight",
     "CapAdd": "cap-add",
     "CapDrop": "cap-drop",
+    "CgroupnsMode": "cgroupns",
     "ContainerIDFile": "cidfile",
     "CpuPeriod": "cpu-period",
     "CpuQuota": "cpu-quota",
     "CpuShares": "cpu-shares",
     "CpusetCpus": "cpuset-cpus",
     "CpusetMems": "cpuset-mems",
+    "DeviceCgroupRules": "device-cgroup-rule",
     "GroupAdd": "group-add",
+    "IpcMode": "ipc",
     "Memory": "memory",
     "MemoryReservation": "memory-reservation",
     "MemorySwap": "memory-swap",
+    "MemorySwappiness": "memory-swappiness",
     "NanoCpus": "cpus",
+    "OomKillDisable": "oom-kill-disable",
     "OomScoreAdj": "oom-score-adj",
+    "PidMode": "pid",
     "PidsLimit": "pids-limit",
     "Privileged": "privileged",
     "ReadonlyRootfs": "read-only",
     "ShmSize": "shm-size",
+    "UTSMode": "uts",
+    "UsernsMode": "userns",
+    "VolumeDriver": "volume-driver",
 }
 _STREAMS = ("stdin", "stdout", "stderr")
 
@@ -55,6 +65,7 @@ def request(options: Options, *, detach: bool = False) -> dict[str, Any]:
     if options["restart"] not in ("", "no"):
         raise CliError(f'dockyard does not support --restart {options["restart"]} yet: only "no"', 125)
     _files(options, host)
+    _rest(options, config, host)
     if options["security-opt"]:
         _security(options["security-opt"], host)
     if options["log-driver"] or options["log-opt"]:
@@ -101,6 +112,17 @@ def _config(options: Options) -> dict[str, Any]:
     if options["no-healthcheck"]:
         config["Healthcheck"] = {"Test": ["NONE"]}
     return config
+
+
+_REST = ("annotation", "device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
+
+
+def _rest(options: Options, config: dict[str, Any], host: dict[str, Any]) -> None:
+    """What few runs give has a module of its own: it costs the others nothing."""
+    if any(options[flag] for flag in (*_REST, "sysctl", "expose")):
+        from tui.cli import hardware
+
+        hardware.add(options, config, host)
 
 
 def _files(options: Options, host: dict[str, Any]) -> None:

@@ -113,7 +113,9 @@ class Options:
             self._values["help"] = True
             return
         if not flag.supported:
-            raise CliError(f"dockyard does not support --{flag.name} yet", 125)
+            from tui.cli.refusals import reason
+
+            raise CliError(f"dockyard does not support --{flag.name} yet{reason(flag.name)}", 125)
         value = flag.convert(text)
         if flag.kind == "list":
             self._values.setdefault(flag.name, []).append(value)

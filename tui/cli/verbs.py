@@ -24,14 +24,14 @@ class Verb:
 
 CREATE_FLAGS = """\
 add-host list! Add a custom host-to-IP mapping (host:ip)
-annotation list! Add an annotation to the container
+annotation list Add an annotation to the container
 attach,a list Attach to STDIN, STDOUT or STDERR
-blkio-weight int! Block IO (relative weight)
+blkio-weight int Block IO (relative weight)
 blkio-weight-device list! Block IO weight (relative device weight)
 cap-add list Add Linux capabilities
 cap-drop list Drop Linux capabilities
 cgroup-parent string! Optional parent cgroup for the container
-cgroupns string! Cgroup namespace to use
+cgroupns string Cgroup namespace to use
 cidfile string Write the container ID to the file
 cpu-count int! -
 cpu-percent int! -
@@ -43,12 +43,12 @@ cpu-shares,c int CPU shares (relative weight)
 cpus decimal Number of CPUs
 cpuset-cpus string CPUs in which to allow execution (0-3, 0,1)
 cpuset-mems string MEMs in which to allow execution (0-3, 0,1)
-device list! Add a host device to the container
-device-cgroup-rule list! Add a rule to the cgroup allowed devices list
-device-read-bps list! Limit read rate from a device
-device-read-iops list! Limit read rate (IO per second) from a device
-device-write-bps list! Limit write rate to a device
-device-write-iops list! Limit write rate (IO per second) to a device
+device list Add a host device to the container
+device-cgroup-rule list Add a rule to the cgroup allowed devices list
+device-read-bps list Limit read rate from a device
+device-read-iops list Limit read rate (IO per second) from a device
+device-write-bps list Limit write rate to a device
+device-write-iops list Limit write rate (IO per second) to a device
 disable-content-trust bool=true! -
 dns list! Set custom DNS servers
 dns-opt list! -
@@ -58,7 +58,7 @@ domainname string Container NIS domain name
 entrypoint string Overwrite the default ENTRYPOINT of the image
 env,e list Set environment variables
 env-file list Read in a file of environment variables
-expose list! Expose a port or a range of ports
+expose list Expose a port or a range of ports
 gpus string! GPU devices to add to the container
 group-add list Add additional groups to join
 health-cmd string! Command to run to check health
@@ -74,7 +74,7 @@ io-maxbandwidth string! -
 io-maxiops int! -
 ip string! IPv4 address
 ip6 string! IPv6 address
-ipc string! IPC mode to use
+ipc string IPC mode to use
 isolation string! Container isolation technology
 kernel-memory bytes! Kernel memory limit
 label,l list Set meta data on a container
@@ -87,7 +87,7 @@ mac-address string! Container MAC address
 memory,m bytes Memory limit
 memory-reservation bytes Memory soft limit
 memory-swap bytes Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-memory-swappiness int! Tune container memory swappiness (0 to 100)
+memory-swappiness int Tune container memory swappiness (0 to 100)
 mount list Attach a filesystem mount to the container
 name string Assign a name to the container
 net string -
@@ -95,9 +95,9 @@ net-alias list! -
 network string Connect a container to a network: none, host, container:NAME
 network-alias list! Add network-scoped alias for the container
 no-healthcheck bool Disable any container-specified HEALTHCHECK
-oom-kill-disable bool! Disable OOM Killer
+oom-kill-disable bool Disable OOM Killer
 oom-score-adj int Tune host's OOM preferences (-1000 to 1000)
-pid string! PID namespace to use
+pid string PID namespace to use
 pids-limit int Tune container pids limit (set -1 for unlimited)
 platform string Refuse an image of another platform
 privileged bool Give extended privileges to this container
@@ -114,16 +114,16 @@ shm-size bytes Size of /dev/shm
 stop-signal string Signal to stop the container
 stop-timeout int Timeout (in seconds) to stop a container
 storage-opt list! Storage driver options for the container
-sysctl list! Sysctl options
+sysctl list Sysctl options
 tmpfs list Mount a tmpfs directory
 tty,t bool Allocate a pseudo-TTY
 ulimit list Ulimit options
 use-api-socket bool! Bind mount the API's socket
 user,u string Username or UID (format: <name|uid>[:<group|gid>])
-userns string! User namespace to use
-uts string! UTS namespace to use
+userns string User namespace to use
+uts string UTS namespace to use
 volume,v list Bind mount a path: SOURCE:TARGET[:ro]
-volume-driver string! Optional volume driver for the container
+volume-driver string Optional volume driver for the container: only local
 volumes-from list! Mount volumes from the specified container(s)
 workdir,w string Working directory inside the container
 """

@@ -1,0 +1,45 @@
+"""Why a flag of Docker's is refused: the reason that follows its name in the message."""
+
+from __future__ import annotations
+
+_NETWORKS = "bridge networks and published ports come with the networks"
+_WINDOWS = "it is for Windows containers"
+_REALTIME = "real-time scheduling of groups is not offered by version 2 of cgroups, and by few kernels on version 1"
+_HEALTH = "health checks come later"
+
+#: Flag → reason; the same for every verb.
+REASONS = {
+    **dict.fromkeys(
+        "add-host dns dns-opt dns-option dns-search ip ip6 link link-local-ip mac-address net-alias network-alias "
+        "publish publish-all".split(),
+        _NETWORKS,
+    ),
+    **dict.fromkeys("cpu-count cpu-percent io-maxbandwidth io-maxiops isolation".split(), _WINDOWS),
+    **dict.fromkeys(("cpu-rt-period", "cpu-rt-runtime"), _REALTIME),
+    **dict.fromkeys(
+        "health-cmd health-interval health-retries health-start-interval health-start-period health-timeout".split(),
+        _HEALTH,
+    ),
+    "all-tags": "registries come later",
+    "blkio-weight-device": "current kernels have no weight for a single device",
+    "cgroup-parent": "containers stay in the engine's own group, where its monitors can end them",
+    "checkpoint": "checkpoints need CRIU, which is not used",
+    "checkpoint-dir": "checkpoints need CRIU, which is not used",
+    "disable-content-trust": "signed images of Docker's notary are not used",
+    "gpus": "no driver of GPU devices is known: give the nodes by --device",
+    "kernel-memory": "kernels since 5.16 have no limit of their own for kernel memory",
+    "platform": "an image here is of one platform only",
+    "runtime": "containers are run by the engine itself",
+    "size": "sizes of containers come later",
+    "storage-opt": "the size of a container's layer is not limited",
+    "tree": "an image here is of one platform only",
+    "use-api-socket": "with the engine's socket a container is root on this machine: mount it by --volume",
+    "volume-driver": "only the driver local is known",
+    "volumes-from": "volumes come later",
+}
+
+
+def reason(flag: str) -> str:
+    """``: `` and why, or nothing for a flag whose name says it all."""
+    why = REASONS.get(flag, "")
+    return f": {why}" if why else ""
