@@ -1,4 +1,4 @@
-# Dockyard. `make help` tells the targets. Everything is installed below .venv; nothing else is written.
+# Dockyard. `make help` tells the targets. Everything is installed below .venv; only `make install` writes elsewhere.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -11,7 +11,8 @@ PYTEST_ARGS ?=
 
 SOURCES := $(shell find core tui themes -name __pycache__ -prune -o \( -type f -o -type d \) -print 2>/dev/null)
 
-.PHONY: help venv run test test-other lint bench peers clean need-root
+.PHONY: help venv run test test-other lint bench peers install uninstall clean need-root
+export DESTDIR PREFIX OPT UNITS
 
 help:
 	@echo 'make run     set everything up and open the workstation on the embedded engine (root)'
@@ -19,6 +20,8 @@ help:
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   measure against dockerd, where make peers installed it (root)'
 	@echo 'make peers   install docker.io, podman and others for comparison; starts no service (root)'
+	@echo 'make install    put it into /opt/dockyard, dockyard on the PATH, and a systemd unit (root, or DESTDIR=)'
+	@echo 'make uninstall  take that away again; images stay'
 	@echo 'make venv    only the virtual environment, with the tests'"'"' tools'
 	@echo 'make clean   remove what these targets made here'
 	@echo
@@ -80,6 +83,13 @@ bench: need-root $(VENV)/.stamp-test $(VENV)/.stamp-project
 
 peers: need-root
 	@.ci/packages peers
+
+install:
+	@.ci/deploy build
+	@.ci/deploy place
+
+uninstall:
+	@.ci/deploy remove
 
 clean:
 	@rm -rf '$(VENV)' '$(OTHER_VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

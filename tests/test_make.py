@@ -24,7 +24,7 @@ def test_make_alone_prints_the_targets() -> None:
         assert f"make {target}" in done.stdout
 
 
-@pytest.mark.parametrize("target", ["run", "test", "bench", "peers"])
+@pytest.mark.parametrize("target", ["run", "test", "bench", "peers", "install", "uninstall"])
 def test_without_root_it_says_what_to_do(target: str, tmp_path: Path) -> None:
     # Another user could not enter a checkout below /root: only `id` says so.
     (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
@@ -82,3 +82,19 @@ def test_packages_are_installed_under_a_policy_that_starts_nothing(tmp_path: Pat
     assert ("systemctl --quiet disable docker.service" in seen.read_text()) == (outcome == 0)
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "packages", "policy-rc.d", "seen"]
+
+
+def test_what_is_placed_below_a_folder_is_removed_again(tmp_path: Path) -> None:
+    where = {"DESTDIR": str(tmp_path), "PREFIX": "/usr", "OPT": "/opt/yard"}
+    (tmp_path / "opt/yard/bin").mkdir(parents=True)
+    done = run(".ci/deploy", "place", env=where)
+    assert done.returncode == 0, done.stderr
+    assert os.readlink(tmp_path / "usr/bin/dockyard") == "/opt/yard/bin/dockyard"
+    unit = (tmp_path / "etc/systemd/system/dockyard.service").read_text()
+    assert "ExecStart=/opt/yard/bin/dockyard serve\n" in unit
+    assert "KillMode=process\n" in unit
+    done = run("make", "uninstall", env=where)
+    assert done.returncode == 0, done.stderr
+    assert "images, containers and volumes stay in /var/lib/dockyard" in done.stdout
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+    assert not (tmp_path / "opt/yard").exists()

@@ -58,6 +58,34 @@ def test_a_block_weight_never_fails(engine: Engine, busybox: str) -> None:
     assert _run(engine, busybox, "--blkio-weight 300", "echo fine") == "fine"
 
 
+def _block_device() -> str:
+    """A disk of this machine with a node in /dev, "" without one."""
+    names = sorted(os.listdir("/sys/block")) if os.path.isdir("/sys/block") else []
+    return next((f"/dev/{name}" for name in names if Path(f"/dev/{name}").is_block_device()), "")
+
+
+@pytest.mark.parametrize("what", ["read_bps", "write_bps", "read_iops", "write_iops"])
+def test_rates_of_a_device(engine: Engine, busybox: str, what: str) -> None:
+    """The limit stands in the group's file, or the container runs and its start says that it has none."""
+    device = _block_device()
+    if not device:
+        pytest.skip("no block device in /dev")
+    flags = f"--device-{what.replace('_', '-')} {device}:4096"
+    file = f"/sys/fs/cgroup/blkio/blkio.throttle.{what}_device"
+    found = _run(engine, busybox, flags, f"cat {file} /sys/fs/cgroup/io.max 2>/dev/null; echo ran")
+    assert found.endswith("ran")
+    assert "4096" in found or "has no effect" in engine.log
+
+
+def test_a_folder_of_devices(engine: Engine, busybox: str, tmp_path: Path) -> None:
+    """It stands for all nodes below it, and for nothing else."""
+    (tmp_path / "below").mkdir()
+    os.mknod(tmp_path / "below" / "nought", 0o20666, os.makedev(1, 3))
+    (tmp_path / "file").write_text("x")
+    found = _run(engine, busybox, f"--device {tmp_path}:/dev/many", "find /dev/many; cat /dev/many/below/nought")
+    assert sorted(found.split()) == ["/dev/many", "/dev/many/below", "/dev/many/below/nought"]
+
+
 def test_device(engine: Engine, busybox: str) -> None:
     """A null device under another name, read only: writing to it is refused, and without the flag it is not there."""
     script = "cat /dev/mine/nought && echo read; echo x > /dev/mine/nought"
