@@ -156,14 +156,12 @@ def test_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["-v", "data:/x"], "named volumes"),
-        (["-v", "/x"], "anonymous volumes"),
         (["-v", "a:b:c:d"], "invalid volume specification: 'a:b:c:d'"),
         (["-v", "/a::ro"], "invalid volume specification"),
         (["-v", "/a:/b:z"], "option 'z'"),
         (["-v", "~/a:/b"], "home folder"),
         (["--mount", "foo=bar"], "unexpected key 'foo' in 'foo=bar'"),
-        (["--mount", "dst=/x"], "volumes"),
+        (["--mount", "dst=/x,volume-odd=1"], "unexpected key 'volume-odd'"),
         (["--mount", "type=npipe,dst=/x"], "type=npipe"),
         (["--mount", "type=bind,dst=/x"], "source is required"),
         (["--mount", "type=tmpfs"], "target is required"),
@@ -221,3 +219,11 @@ def test_exposed_ports() -> None:
 def test_what_cannot_be_meant(words: tuple[str, str]) -> None:
     with pytest.raises(UsageError, match=words[1].rpartition("/")[2] or "device"):
         body(*words, "busybox")
+
+
+def test_volumes() -> None:
+    assert host("-v", "data:/x:ro", "--volumes-from", "box:ro")["Binds"] == ["data:/x:ro"]
+    assert host("--volumes-from", "box:ro")["VolumesFrom"] == ["box:ro"]
+    assert host("--mount", "src=data,dst=/x,volume-nocopy,volume-subpath=a/b")["Mounts"] == [
+        {"Type": "volume", "Source": "data", "Target": "/x", "VolumeOptions": {"NoCopy": True, "Subpath": "a/b"}}
+    ]

@@ -57,3 +57,17 @@ def test_a_link_in_the_image_leads_nowhere_else(own_engine: Engine) -> None:
     own_engine.docker("create", "-v", "caught:/evil", "evil:1", check=True)
     found = own_engine.root / "volumes" / "caught" / "_data"
     assert not (found / "shadow").exists()
+
+
+def test_the_command_line(own_engine: Engine) -> None:
+    image = volume_image(own_engine)
+    do = own_engine.dockyard
+    assert do("volume", "create", "--label", "a=b", "one", check=True).stdout == "one\n"
+    do("run", "--rm", "--network", "none", "-v", "one:/data", "-v", "/more", image, "touch", "/more/x", check=True)
+    mount = "type=volume,source=one,target=/d,readonly"
+    out = do("run", "--rm", "--network", "none", "--mount", mount, image, "cat", "/d/file", check=True).stdout
+    assert out == "from the image\n"
+    assert do("volume", "ls", "-q", "--filter", "label=a=b", check=True).stdout == "one\n"
+    assert do("volume", "inspect", "-f", "{{.Driver}}", "one", check=True).stdout == "local\n"
+    assert "Deleted Volumes:\none\n" in do("volume", "prune", "-af", check=True).stdout
+    assert "no such volume" in do("volume", "rm", "one").stderr

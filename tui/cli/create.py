@@ -109,6 +109,9 @@ def _config(options: Options) -> dict[str, Any]:
         config["StopSignal"] = options["stop-signal"]
     if options.given("stop-timeout"):
         config["StopTimeout"] = options["stop-timeout"]
+    anonymous = [text for text in options["volume"] if ":" not in text]
+    if anonymous:
+        config["Volumes"] = {path: {} for path in anonymous}
     if options["no-healthcheck"]:
         config["Healthcheck"] = {"Test": ["NONE"]}
     return config
@@ -132,9 +135,13 @@ def _files(options: Options, host: dict[str, Any]) -> None:
             path, _, rest = text.partition(":")
             host["Tmpfs"][path] = rest
     if options["volume"] or options["mount"]:
-        from tui.cli.mounts import mount, volume
+        from tui.cli.mounts import is_bind, mount, volume
 
-        host["Mounts"] = [*map(volume, options["volume"]), *map(mount, options["mount"])]
+        binds = [text for text in options["volume"] if is_bind(text)]
+        host["Mounts"] = [*map(volume, binds), *map(mount, options["mount"])]
+        host["Binds"] = [text for text in options["volume"] if ":" in text and not is_bind(text)]
+    if options["volumes-from"]:
+        host["VolumesFrom"] = options["volumes-from"]
 
 
 def environment(files: list[str], given: list[str]) -> list[str]:

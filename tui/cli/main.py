@@ -107,7 +107,7 @@ def _resolve(args: list[str]) -> tuple[verbs.Verb, list[str]]:
             raise CliError(f"dockyard does not support '{word} {rest[0]}' yet\nRun 'dockyard --help' for the list")
         if rest[0] not in noun:
             raise CliError(f"dockyard: unknown command: dockyard {word} {rest[0]}\nRun 'dockyard --help' for the list")
-        kind = ["--type", word] if rest[0] == "inspect" else []
+        kind = ["--type", word] if noun[rest[0]] == "inspect" else []
         word, rest = noun[rest[0]], kind + rest[1:]
     verb = verbs.find(word)
     if verb is not None:

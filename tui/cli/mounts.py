@@ -17,18 +17,17 @@ if TYPE_CHECKING:
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
+def is_bind(text: str) -> bool:
+    """Whether ``-v text`` names a path of the host; else a volume is meant."""
+    return ":" in text and (not text.partition(":")[0] or text[0] in "/.~" or text.count(":") > 2)
+
+
 def volume(text: str) -> dict[str, Any]:
-    """``SOURCE:TARGET[:ro,rprivate]``. Named and anonymous volumes are refused by name."""
+    """``SOURCE:TARGET[:ro,rprivate]``. For what :func:`is_bind` says."""
     parts = text.split(":")
     if len(parts) > 3 or not all(parts):
         raise CliError(f"dockyard: invalid volume specification: '{text}'\nWrite -v SOURCE:TARGET[:ro]", 125)
-    if len(parts) == 1:
-        raise CliError(f"dockyard does not support anonymous volumes (-v {text}) yet: write -v SOURCE:TARGET", 125)
     source, target = parts[:2]
-    if source[0] not in "/.~":
-        raise CliError(
-            f"dockyard does not support named volumes (-v {text}) yet\nA folder's path begins with / or ./", 125
-        )
     found: dict[str, Any] = {"Type": "bind", "Source": absolute(source), "Target": target, "BindOptions": {}}
     for option in parts[2].split(",") if len(parts) == 3 else []:
         if option in ("ro", "rw"):
@@ -63,14 +62,12 @@ def mount(text: str) -> dict[str, Any]:
     for field in _csv(text):
         key, equals, value = field.partition("=")
         key = key.lower()
-        if not equals and key not in ("readonly", "ro", "bind-nonrecursive", "bind-create-src"):
+        if not equals and key not in ("readonly", "ro", "bind-nonrecursive", "bind-create-src", "volume-nocopy"):
             raise wrong(f"invalid field '{field}' must be a key=value pair")
         _member(found, key, value, field, wrong)
     kind = found["Type"]
-    if kind == "volume":
-        raise CliError(f"dockyard does not support volumes (--mount {text}) yet: type=bind and type=tmpfs are", 125)
-    if kind not in ("bind", "tmpfs"):
-        raise CliError(f"dockyard does not support --mount type={kind} yet: type=bind and type=tmpfs are", 125)
+    if kind not in ("bind", "tmpfs", "volume"):
+        raise CliError(f"dockyard does not support --mount type={kind} yet: type=bind, volume and tmpfs are", 125)
     if not found.get("Target"):
         raise wrong("target is required")
     if kind == "bind" and not found.get("Source"):
@@ -106,12 +103,30 @@ def _member(found: dict[str, Any], key: str, value: str, field: str, wrong: Any)
         found.setdefault("BindOptions", {})["NonRecursive"] = yes()
     elif key == "bind-recursive" and value in ("enabled", "disabled"):
         found.setdefault("BindOptions", {})["NonRecursive"] = value == "disabled"
+    elif key.startswith("volume-"):
+        _volume_member(found.setdefault("VolumeOptions", {}), key[7:], value, yes, field, wrong)
     elif key == "tmpfs-size":
         found.setdefault("TmpfsOptions", {})["SizeBytes"] = _size(key, value, wrong)
     elif key == "tmpfs-mode":
         found.setdefault("TmpfsOptions", {})["Mode"] = _mode(key, value, wrong)
     elif key != "consistency":
         raise wrong(f"unexpected key '{key}' in '{field}'")
+
+
+def _volume_member(options: dict[str, Any], key: str, value: str, yes: Any, field: str, wrong: Any) -> None:
+    name, _, text = value.partition("=")
+    if key == "nocopy":
+        options["NoCopy"] = yes()
+    elif key == "subpath":
+        options["Subpath"] = value
+    elif key == "label":
+        options.setdefault("Labels", {})[name] = text
+    elif key == "driver":
+        options.setdefault("DriverConfig", {})["Name"] = value
+    elif key == "opt":
+        options.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = text
+    else:
+        raise wrong(f"unexpected key 'volume-{key}' in '{field}'")
 
 
 def _size(key: str, value: str, wrong: Any) -> int:

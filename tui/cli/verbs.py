@@ -122,9 +122,9 @@ use-api-socket bool! Bind mount the API's socket
 user,u string Username or UID (format: <name|uid>[:<group|gid>])
 userns string User namespace to use
 uts string UTS namespace to use
-volume,v list Bind mount a path: SOURCE:TARGET[:ro]
+volume,v list Bind mount a path or a volume: SOURCE:TARGET[:ro]
 volume-driver string Optional volume driver for the container: only local
-volumes-from list! Mount volumes from the specified container(s)
+volumes-from list Mount volumes from the specified container(s)
 workdir,w string Working directory inside the container
 """
 RUN_FLAGS = (
@@ -255,6 +255,23 @@ _ONE = "[OPTIONS] CONTAINER"
 _LIFE = "tui.cli.lifecycle:"
 _SYSTEM = "tui.cli.system:"
 _IMAGE = "tui.cli.images:"
+_VOLUME = "tui.cli.volumes:"
+_VOLUME_CREATE_FLAGS = """\
+driver,d string=local Specify volume driver name
+label list Set metadata for a volume
+name string -
+opt,o list Set driver specific options
+"""
+_VOLUME_LS_FLAGS = f"""\
+filter,f list Provide filter values (e.g. "dangling=true")
+format string {_FORMAT}
+quiet,q bool Only display volume names
+"""
+_VOLUME_PRUNE_FLAGS = """\
+all,a bool Remove all unused volumes, not just anonymous ones
+filter list Provide filter values (e.g. "label=<label>")
+force,f bool Do not prompt for confirmation
+"""
 
 _ROWS = (
     ("run", _RUN, (1, -1), "tui.cli.run:run", "Create and run a new container from an image", RUN_FLAGS),
@@ -289,6 +306,13 @@ _ROWS = (
      f"format,f string {_FORMAT}\n"),
     ("wait", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "wait",
      "Block until one or more containers stop, then print their exit codes", ""),
+    ("volume create", "[OPTIONS] [VOLUME]", (0, 1), _VOLUME + "create", "Create a volume", _VOLUME_CREATE_FLAGS),
+    ("volume ls", "[OPTIONS]", (0, 0), _VOLUME + "ls", "List volumes", _VOLUME_LS_FLAGS),
+    ("volume inspect", "[OPTIONS] VOLUME [VOLUME...]", (1, -1), _VOLUME + "inspect",
+     "Display detailed information on one or more volumes", f"format,f string {_FORMAT}\n"),
+    ("volume rm", "[OPTIONS] VOLUME [VOLUME...]", (1, -1), _VOLUME + "rm", "Remove one or more volumes",
+     "force,f bool Force the removal of one or more volumes\n"),
+    ("volume prune", "[OPTIONS]", (0, 0), _VOLUME + "prune", "Remove unused local volumes", _VOLUME_PRUNE_FLAGS),
 )  # fmt: skip
 VERBS = {row[0]: row for row in _ROWS}
 
@@ -299,13 +323,15 @@ NOUNS = {
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "load": "load",
               "pull": "pull", "inspect": "inspect"},
     "system": {"info": "info", "events": "events"},
+    "volume": {"create": "volume create", "ls": "volume ls", "list": "volume ls", "inspect": "volume inspect",
+               "rm": "volume rm", "remove": "volume rm", "prune": "volume prune"},
 }  # fmt: skip
 
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
     "build builder buildx checkpoint commit compose config context cp diff export history login logout manifest "
     "network node pause plugin port prune push rename save search secret service stack stats swarm tag top trust "
-    "unpause update volume".split()
+    "unpause update".split()
 )
 
 
