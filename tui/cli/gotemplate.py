@@ -436,7 +436,9 @@ class _Run:
 
 def _lookup(value: dict[str, Any], name: str, parent: str, strict: bool) -> Any:
     if name in value:
-        return value[name]
+        found = value[name]
+        # Go's encoder sorts a map's keys; what is a struct in Docker's API keeps its order.
+        return dict(sorted(found.items())) if name in NIL_MAPS and isinstance(found, dict) else found
     if parent not in OPEN_MAPS:
         lowered = name.lower()
         for key in value:
