@@ -71,3 +71,26 @@ def test_the_command_line(own_engine: Engine) -> None:
     assert do("volume", "inspect", "-f", "{{.Driver}}", "one", check=True).stdout == "local\n"
     assert "Deleted Volumes:\none\n" in do("volume", "prune", "-af", check=True).stdout
     assert "no such volume" in do("volume", "rm", "one").stderr
+
+
+def test_a_subpath_never_leaves_its_volume(own_engine: Engine) -> None:
+    image = volume_image(own_engine)
+    run(own_engine, "-v", "sub:/v", image, "sh", "-c", "mkdir /v/in && echo x >/v/in/f && ln -s /etc /v/out")
+    mount = "type=volume,src=sub,dst=/m,volume-subpath="
+    assert run(own_engine, "--mount", mount + "in", image, "cat", "/m/f") == "x\n"
+    done = own_engine.docker("run", "--rm", "--network", "none", "--mount", mount + "out", image, "ls", "/m")
+    assert done.returncode != 0
+    assert "does not exist" in done.stderr
+
+
+def test_a_tmpfs_volume_is_shared_and_ends_with_its_users(own_engine: Engine) -> None:
+    image = volume_image(own_engine)
+    own_engine.docker(
+        "volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "scratch", check=True
+    )
+    args = ("run", "-d", "--name", "box", "--network", "none", "-v", "scratch:/t", image, "sleep", "1000")
+    own_engine.docker(*args, check=True)
+    run(own_engine, "-v", "scratch:/t", image, "touch", "/t/seen")
+    assert own_engine.docker("exec", "box", "ls", "/t", check=True).stdout == "seen\n"
+    own_engine.docker("rm", "-f", "box", check=True)
+    assert run(own_engine, "-v", "scratch:/t", image, "ls", "/t") == ""

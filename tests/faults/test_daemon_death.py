@@ -243,3 +243,26 @@ def leave_cgroup(engine: Engine, container_id: str) -> Path:
     folder = parent / container_id
     folder.mkdir()
     return folder
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_volume_create(own_engine: Engine, step: int) -> None:
+    armed(own_engine, f"volume-create:{step}")
+    dying_request(own_engine, "POST", "/volumes/create", {"Name": "keep"})
+    own_engine.start()
+    names = [v["Name"] for v in own_engine.api("GET", "/volumes").body["Volumes"]]
+    assert names == (["keep"] if step == 3 else [])
+    assert (own_engine.root / "volumes" / "keep").exists() is (step == 3)
+
+
+@pytest.mark.parametrize("point", ["volume-remove:1", "volume-remove:2", "volume-remove:3", "volume-prune:1"])
+def test_volume_remove(own_engine: Engine, point: str) -> None:
+    assert own_engine.api("POST", "/volumes/create", {"Name": "gone"}).status == 201
+    armed(own_engine, point)
+    if "prune" in point:
+        dying_request(own_engine, "POST", "/volumes/prune?filters=%7B%22all%22:%5B%22true%22%5D%7D")
+    else:
+        dying_request(own_engine, "DELETE", "/volumes/gone")
+    own_engine.start()
+    assert own_engine.api("GET", "/volumes").body["Volumes"] == []
+    assert is_empty(own_engine.root / "volumes")
