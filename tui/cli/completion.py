@@ -7,6 +7,8 @@ from tui.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tui.cli.flags import Options
 
 _CONTAINERS = "dockyard ps -a --format '{{.Names}}' 2>/dev/null"
@@ -29,6 +31,11 @@ def _flags(table: str) -> list[flags.Flag]:
     return [flag for flag in flags.Flags(table).all if flag.supported and flag.help != "-"]
 
 
+def _top() -> dict[str, Any]:
+    """The verbs of one word; those of nouns are completed behind their noun."""
+    return {name: row for name, row in verbs.VERBS.items() if " " not in name}
+
+
 def _names(usage: str) -> str:
     """The command that lists what the verb's arguments may be."""
     return _CONTAINERS if "CONTAINER" in usage else _IMAGES if "IMAGE" in usage else ""
@@ -36,12 +43,12 @@ def _names(usage: str) -> str:
 
 def _bash() -> str:
     cases = []
-    for name, row in verbs.VERBS.items():
+    for name, row in _top().items():
         words = " ".join(f"--{flag.name}" for flag in _flags(row[5]))
         listed = _names(row[1])
         cases.append(f"    {name}) words='{words}'; {f'{_RUNNING} && names=$({listed})' if listed else ':'} ;;")
     subs = [f"    {noun}) names='{' '.join(sorted(found))}' ;;" for noun, found in verbs.NOUNS.items()]
-    everything = " ".join([*sorted(verbs.VERBS), *verbs.NOUNS])
+    everything = " ".join([*sorted(_top()), *verbs.NOUNS])
     lines = [
         "_dockyard() {",
         "  local cur=${COMP_WORDS[COMP_CWORD]} words= names=",
@@ -68,7 +75,7 @@ def _zsh() -> str:
 
 def _fish() -> str:
     lines = []
-    for name, row in verbs.VERBS.items():
+    for name, row in _top().items():
         seen = f"-n '__fish_seen_subcommand_from {name}'"
         lines.append(f"complete -c dockyard -n __fish_use_subcommand -f -a {name} -d {_quote(row[4])}")
         for flag in _flags(row[5]):
