@@ -86,10 +86,18 @@ def test_packages_are_installed_under_a_policy_that_starts_nothing(tmp_path: Pat
 
 def test_what_is_placed_below_a_folder_is_removed_again(tmp_path: Path) -> None:
     where = {"DESTDIR": str(tmp_path), "PREFIX": "/usr", "OPT": "/opt/yard"}
-    (tmp_path / "opt/yard/bin").mkdir(parents=True)
+    program = tmp_path / "opt/yard/bin/dockyard"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
     done = run(".ci/deploy", "place", env=where)
     assert done.returncode == 0, done.stderr
     assert os.readlink(tmp_path / "usr/bin/dockyard") == "/opt/yard/bin/dockyard"
+    scripts = ("bash-completion/completions/dockyard", "zsh/site-functions/_dockyard",
+               "fish/vendor_completions.d/dockyard.fish")  # fmt: skip
+    assert [(tmp_path / "usr/share" / name).read_text() for name in scripts] == [
+        f"completion {shell}\n" for shell in ("bash", "zsh", "fish")
+    ]
     unit = (tmp_path / "etc/systemd/system/dockyard.service").read_text()
     assert "ExecStart=/opt/yard/bin/dockyard serve\n" in unit
     assert "KillMode=process\n" in unit

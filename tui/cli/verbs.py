@@ -281,6 +281,7 @@ _ROWS = (
     ("logs", _ONE, (1, 1), "tui.cli.logs:run", "Fetch the logs of a container", LOGS_FLAGS),
     ("attach", _ONE, (1, 1), "tui.cli.attach:attach",
      "Attach local standard input, output, and error streams to a running container", _ATTACH_FLAGS),
+    ("completion", "bash|zsh|fish", (1, 1), "tui.cli.completion:run", "Generate the completion script for a shell", ""),
     ("create", _RUN, (1, -1), "tui.cli.run:create", "Create a new container", CREATE_FLAGS),
     ("demo", "[OPTIONS]", (0, 0), "tui.cli.demo:run", "Start some containers to look at",
      "rm bool Remove what the demo made\n"),
