@@ -111,7 +111,7 @@ _CONSTANT: dict[str, Any] = {
     "Driver": "overlay2",
     "DriverStatus": [["Snapshotter", "overlayfs"]],
     "Plugins": {
-        "Volume": [], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file", "local", "none"],
+        "Volume": ["local"], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file", "local", "none"],
     },
     "Debug": False,
     "NGoroutines": 1,

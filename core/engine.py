@@ -166,7 +166,7 @@ class Engine:
 
 def make_private(root: str) -> None:
     """Keep what lies in the root folder to root, also where somebody else made that folder (CVE-2021-41091)."""
-    for name in ("blobs", "cache", "containers", "host", "layers", "snapshots", "tmp"):
+    for name in ("blobs", "cache", "containers", "host", "layers", "snapshots", "tmp", "volumes"):
         path = os.path.join(root, name)
         os.makedirs(path, mode=0o700, exist_ok=True)
         os.chmod(path, 0o700)

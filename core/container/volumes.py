@@ -81,7 +81,7 @@ class VolumeService:
         if dangling and (dangling[0].lower() in ("true", "1")) == bool(self.users(volume.name)):
             return False
         names, drivers = filters.get("name"), filters.get("driver")
-        if names and not any(re.search(name, volume.name) for name in names):
+        if names and not any(_name_fits(name, volume.name) for name in names):
             return False
         if drivers and DRIVER not in drivers:
             return False
@@ -262,3 +262,11 @@ def doom(container: Container) -> tuple[dict[str, Any], ...]:
 def _has_label(volume: Volume, wanted: str) -> bool:
     key, equals, value = wanted.partition("=")
     return key in volume.labels and (not equals or volume.labels[key] == value)
+
+
+def _name_fits(pattern: str, name: str) -> bool:
+    """Docker's match of a name: a regular expression anywhere in it; one that is none fits nothing."""
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:
+        return False

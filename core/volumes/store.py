@@ -98,7 +98,7 @@ class VolumeStore:
         self._db = db
         self._folder = os.path.join(root, "volumes")
         self._bury = bury
-        os.makedirs(self._folder, mode=0o701, exist_ok=True)
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
         db.migrate("volumes", MIGRATIONS)
         self._rows = {row["name"]: _from_row(row) for row in db.execute("SELECT * FROM volumes")}
 

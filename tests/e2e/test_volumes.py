@@ -94,3 +94,23 @@ def test_a_tmpfs_volume_is_shared_and_ends_with_its_users(own_engine: Engine) ->
     assert own_engine.docker("exec", "box", "ls", "/t", check=True).stdout == "seen\n"
     own_engine.docker("rm", "-f", "box", check=True)
     assert run(own_engine, "-v", "scratch:/t", image, "ls", "/t") == ""
+
+
+def test_volumes_are_found_by_a_pattern_and_go_with_rm_v(own_engine: Engine) -> None:
+    image = volume_image(own_engine)
+    own_engine.docker("volume", "create", "--label", "kind=cache", "one", check=True)
+    own_engine.docker("create", "--name", "box", "-v", "two:/data", "-v", "/more", image, check=True)
+    found = {
+        pattern: own_engine.docker("volume", "ls", "-q", "--filter", pattern, check=True).stdout.split()
+        for pattern in ("name=^o", "name=(", "label=kind=cache", "label=kind=other", "dangling=true")
+    }
+    assert found == {
+        "name=^o": ["one"],
+        "name=(": [],
+        "label=kind=cache": ["one"],
+        "label=kind=other": [],
+        "dangling=true": ["one"],
+    }
+    own_engine.docker("rm", "-v", "box", check=True)
+    assert names(own_engine) == ["one", "two"]
+    assert own_engine.api("GET", "/info").body["Plugins"]["Volume"] == ["local"]

@@ -35,7 +35,6 @@ REASONS = {
     "tree": "an image here is of one platform only",
     "use-api-socket": "with the engine's socket a container is root on this machine: mount it by --volume",
     "volume-driver": "only the driver local is known",
-    "volumes-from": "volumes come later",
 }
 
 
