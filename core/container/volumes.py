@@ -46,7 +46,7 @@ class VolumeService:
         self.store = volumes
         self._containers = containers
         self._events = events
-        self._view = os.path.join(root, "tmp", "view")
+        self._view = os.path.join(root, "cache", "view")
         os.makedirs(self._view, mode=0o700, exist_ok=True)
         self._held: Counter[str] = Counter()
         self._filling = asyncio.Lock()

@@ -20,6 +20,11 @@ REASONS = {
         "health-cmd health-interval health-retries health-start-interval health-start-period health-timeout".split(),
         _HEALTH,
     ),
+    **dict.fromkeys(
+        "availability cluster group limit-bytes required-bytes scope secret sharing topology-preferred "
+        "topology-required type".split(),
+        "it is for volumes of a swarm",
+    ),
     "all-tags": "registries come later",
     "blkio-weight-device": "current kernels have no weight for a single device",
     "cgroup-parent": "containers stay in the engine's own group, where its monitors can end them",

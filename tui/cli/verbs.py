@@ -257,12 +257,23 @@ _SYSTEM = "tui.cli.system:"
 _IMAGE = "tui.cli.images:"
 _VOLUME = "tui.cli.volumes:"
 _VOLUME_CREATE_FLAGS = """\
+availability string! Cluster Volume availability
 driver,d string=local Specify volume driver name
+group string! Cluster Volume group
 label list Set metadata for a volume
+limit-bytes bytes! Minimum size of the Cluster Volume in bytes
 name string -
 opt,o list Set driver specific options
+required-bytes bytes! Maximum size of the Cluster Volume in bytes
+scope string! Cluster Volume access scope
+secret list! Cluster Volume secrets
+sharing string! Cluster Volume access sharing
+topology-preferred list! A topology that the Cluster Volume would be preferred in
+topology-required list! A topology that the Cluster Volume must be accessible from
+type string! Cluster Volume access type
 """
 _VOLUME_LS_FLAGS = f"""\
+cluster bool! Display only cluster volumes
 filter,f list Provide filter values (e.g. "dangling=true")
 format string {_FORMAT}
 quiet,q bool Only display volume names
