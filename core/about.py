@@ -20,6 +20,7 @@ class Counts(NamedTuple):
 
     containers: int
     running: int
+    paused: int
     images: int
 
 
@@ -64,8 +65,8 @@ def info(name: str, root: str, systemd: bool, counts: Counts, warnings: list[str
         "ID": name,
         "Containers": counts.containers,
         "ContainersRunning": counts.running,
-        "ContainersPaused": 0,
-        "ContainersStopped": counts.containers - counts.running,
+        "ContainersPaused": counts.paused,
+        "ContainersStopped": counts.containers - counts.running - counts.paused,
         "Images": counts.images,
         "SystemTime": rfc3339(time.time_ns()),
         "NFd": len(os.listdir("/proc/self/fd")),

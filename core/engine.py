@@ -21,10 +21,15 @@ from typing import Any
 from core import about
 from core.container.execs import ExecService
 from core.container.files import Graveyard
+from core.container.pausing import Pauser
+from core.container.pruning import ContainerPruner
+from core.container.restarting import RestartService
 from core.container.service import ContainerService
+from core.container.sizes import Sizes
 from core.container.status import Status
 from core.container.store import ContainerStore
 from core.container.supervisor import Supervisor
+from core.container.update import UpdateService
 from core.container.volumes import VolumeService
 from core.container.waiting import Waiters
 from core.db import Database
@@ -91,12 +96,17 @@ class Engine:
         self.store = ContainerStore(self.db)
         self.volumes = VolumeService(VolumeStore(self.db, root, self.graveyard.bury), self.store, self.events, root)
         self.supervisor = Supervisor(self.store, self.events, self.waiters, self.runtime)
+        self.pauser = Pauser(self.store, self.events, self.runtime)
         await self._group.__aenter__()
         self.supervisor.use(self._group)
         self.containers = ContainerService(
             root, self.store, self.images, self.snapshots, self.runtime, self.supervisor, self.waiters, self.events,
-            self.graveyard, self.volumes,
+            self.graveyard, self.volumes, self.pauser,
         )  # fmt: skip
+        self.restarts = RestartService(self.containers, self.supervisor)
+        self.sizes = Sizes(self.images, self.snapshots)
+        self.container_pruner = ContainerPruner(self.containers, self.sizes, self.events)
+        self.updates = UpdateService(self.containers, self.runtime, self.events)
         self.execs = ExecService(self.store, self.supervisor, self.events, self.containers.seccomp_path)
         self.images.in_use = self._users_of_image
         await self._recover()
@@ -105,8 +115,10 @@ class Engine:
 
     async def _recover(self) -> None:
         await self.supervisor.recover()
+        self.pauser.recover()
         await self.containers.finish_removals()
         self.volumes.recover()
+        self.restarts.resume()
         await self.snapshots.sweep({container.id for container in self.store.all()})
         await self.images.sweep()
         self._sweep_run_dir()
@@ -157,6 +169,7 @@ class Engine:
         counts = about.Counts(
             containers=len(self.store.all()),
             running=sum(c.status is Status.RUNNING for c in self.store.all()),
+            paused=sum(c.status is Status.PAUSED for c in self.store.all()),
             images=self.images.count(),
         )
         return about.info(

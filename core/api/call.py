@@ -21,7 +21,10 @@ from core.errors import InvalidArgument, Unsupported
 if TYPE_CHECKING:
     from core.container.execs import ExecService
     from core.container.logs import LogReader
+    from core.container.pruning import ContainerPruner
     from core.container.service import ContainerService
+    from core.container.sizes import Sizes
+    from core.container.update import UpdateService
     from core.container.volumes import VolumeService
     from core.events import EventBus
     from core.image.store import ImageStore
@@ -60,6 +63,12 @@ class Engine(Protocol):
     def volumes(self) -> VolumeService: ...
     @property
     def execs(self) -> ExecService: ...
+    @property
+    def updates(self) -> UpdateService: ...
+    @property
+    def sizes(self) -> Sizes: ...
+    @property
+    def container_pruner(self) -> ContainerPruner: ...
     @property
     def events(self) -> EventBus: ...
     @property

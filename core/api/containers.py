@@ -5,9 +5,10 @@ from __future__ import annotations
 from aiohttp.web_response import StreamResponse
 
 from core.api.call import Call, empty, not_supported, reply
-from core.container.config import NAME, parse_create
+from core.container.config import check_container_name, parse_create
 from core.container.inspect import inspect as describe
 from core.container.listing import list_containers
+from core.container.update import parse_update
 from core.errors import InvalidArgument
 
 
@@ -25,8 +26,8 @@ async def list_all(call: Call) -> StreamResponse:
 async def create(call: Call) -> StreamResponse:
     """``POST /containers/create``"""
     name = call.text("name").removeprefix("/")
-    if name and not NAME.fullmatch(name):
-        raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    if name:
+        check_container_name(name)
     request = parse_create(await call.json(), name, call.text("platform"))
     container, warnings = await call.engine.containers.create(request)
     return reply({"Id": container.id, "Warnings": warnings}, 201)
@@ -67,6 +68,36 @@ async def kill(call: Call) -> StreamResponse:
     """``POST /containers/{id}/kill``"""
     await call.engine.containers.kill(call.parameters["id"], call.text("signal") or "KILL")
     return empty()
+
+
+async def pause(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/pause``"""
+    await call.engine.containers.pause(call.parameters["id"])
+    return empty()
+
+
+async def unpause(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/unpause``"""
+    await call.engine.containers.unpause(call.parameters["id"])
+    return empty()
+
+
+async def rename(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/rename?name=``"""
+    await call.engine.updates.rename(call.parameters["id"], call.text("name"))
+    return empty()
+
+
+async def update(call: Call) -> StreamResponse:
+    """``POST /containers/{id}/update``"""
+    warnings = await call.engine.updates.update(call.parameters["id"], parse_update(await call.json()))
+    return reply({"Warnings": warnings})
+
+
+async def prune(call: Call) -> StreamResponse:
+    """``POST /containers/prune``"""
+    gone, freed = await call.engine.container_pruner.prune(call.filters())
+    return reply({"ContainersDeleted": gone, "SpaceReclaimed": freed})
 
 
 async def remove(call: Call) -> StreamResponse:

@@ -11,7 +11,6 @@ from core.api.containers import terminal_size
 from core.api.errors import message_of
 from core.api.streams import Hijacked, hijack, parse_detach_keys, report, stream_type
 from core.container.execs import console_size, parse_exec
-from core.container.status import Status
 from core.errors import Conflict, DockyardError, InvalidArgument, StartFailed
 
 log = logging.getLogger("dockyard.api")
@@ -40,7 +39,7 @@ async def start(call: Call) -> StreamResponse:
     if found.running or found.seen:
         raise Conflict(f"exec {exec_id} has been started already")
     container = call.engine.containers.get(found.container_id)
-    if container.status is not Status.RUNNING:
+    if not container.status.is_up:
         raise Conflict(f"container {container.id} is not running")
     tty = bool(body.get("Tty")) or found.request.tty
     sock, preread = await hijack(call, stream_type(call, tty))

@@ -17,7 +17,6 @@ from aiohttp.web_response import StreamResponse
 from core.api.call import JSON, Call, line, not_supported, reply
 from core.api.streams import begin_stream
 from core.container.inspect import rfc3339
-from core.container.status import Status
 from core.errors import NotFound
 
 #: Seconds between two documents of a stream, as Docker's.
@@ -66,7 +65,7 @@ class _Sampler:
     async def next(self) -> dict[str, Any]:
         """The document of this moment; of a container that does not run all counters are missing or 0."""
         container = self._service.get(self._id)
-        self.running = container.status is Status.RUNNING
+        self.running = container.status.is_up
         sample = await self._sample() if self.running else _NOTHING
         now = time.time_ns() if self.running else 0
         document = {

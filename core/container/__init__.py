@@ -4,6 +4,7 @@ status       the states and the legal ways between them; the frozen record
 config       Docker's create request → checked, typed options
 mounts       --volume, --mount, --tmpfs → mounts of the OCI spec
 specgen      record + image config → OCI spec and monitor config (pure)
+restart      policies: whether and when it starts again (pure)
 store        the table ``containers``
 service      create, start, stop, kill, wait, remove: the transitions, each with its undo
 supervisor   what the monitors say: exits, recovery after a daemon's death

@@ -1,15 +1,19 @@
-"""Why a container is not running, in words a person can act on. Pure: reads only the record."""
+"""Why a container is not running, in words a person can act on. Reads only the record, and the time."""
 
 from __future__ import annotations
 
 import signal
+import time
 
+from core.container import restart
 from core.container.status import Container, Status
 
 
 def explain(container: Container) -> str:
     """One sentence without a full stop; empty while it runs, was never started, or ended with code 0."""
-    if container.status in (Status.RUNNING, Status.STARTING, Status.REMOVING):
+    if container.restarting:
+        return restart.tell(container, time.time_ns())
+    if container.status.is_up or container.status in (Status.STARTING, Status.REMOVING):
         return ""
     if container.error:
         return _failed_start(container)

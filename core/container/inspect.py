@@ -26,6 +26,8 @@ def rfc3339(nanoseconds: int) -> str:
 
 def docker_status(container: Container) -> str:
     """Docker's word for the state; the intents show as what the container was before."""
+    if container.restarting:
+        return "restarting"
     if container.status is Status.STARTING:
         return "created"
     return container.status.value
@@ -61,8 +63,11 @@ def human_duration(seconds: float) -> str:
 
 def status_text(container: Container, now: int) -> str:
     """``Up 3 minutes``, ``Exited (137) 2 hours ago``, ``Created`` …"""
-    if container.status is Status.RUNNING:
-        return f"Up {human_duration((now - container.started_at) / 1e9)}"
+    if container.status.is_up:
+        up = f"Up {human_duration((now - container.started_at) / 1e9)}"
+        return f"{up} (Paused)" if container.status is Status.PAUSED else up
+    if container.restarting:
+        return f"Restarting ({container.exit_code}) {human_duration((now - container.finished_at) / 1e9)} ago"
     if container.status is Status.EXITED:
         return f"Exited ({container.exit_code}) {human_duration((now - container.finished_at) / 1e9)} ago"
     return "Removal In Progress" if container.status is Status.REMOVING else "Created"
@@ -87,7 +92,7 @@ def summary(container: Container, now: int) -> dict[str, Any]:
         "Mounts": described(container),
     }
     item["DockyardExplain"] = explain(container)
-    if container.status is Status.RUNNING:
+    if container.status.is_up:
         item["StartedAt"] = container.started_at // 1_000_000_000
     return item
 
@@ -101,13 +106,13 @@ def state(container: Container) -> dict[str, Any]:
     """Inspect's ``State``."""
     return {
         "Status": docker_status(container),
-        "Running": container.status is Status.RUNNING,
-        "Paused": False,
-        "Restarting": False,
+        "Running": container.status.is_up or container.restarting,
+        "Paused": container.status is Status.PAUSED,
+        "Restarting": container.restarting,
         "OOMKilled": container.oom_killed,
         "Dead": False,
-        "Pid": container.pid if container.status is Status.RUNNING else 0,
-        "ExitCode": 0 if container.status is Status.RUNNING else container.exit_code,
+        "Pid": container.pid if container.status.is_up else 0,
+        "ExitCode": 0 if container.status.is_up else container.exit_code,
         "Error": container.error,
         "StartedAt": rfc3339(container.started_at),
         "FinishedAt": rfc3339(container.finished_at),
@@ -130,7 +135,7 @@ def inspect(container: Container, exec_ids: list[str], folder: str) -> dict[str,
         "HostsPath": os.path.join(etc, "hosts") if etc else "",
         "LogPath": os.path.join(log_folder, "current.log") if _logs(container) else "",
         "Name": "/" + container.name,
-        "RestartCount": 0,
+        "RestartCount": container.restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",

@@ -28,7 +28,7 @@ def list_containers(
     found = store.all()
     show_all = all or limit > 0 or bool({"status", "exited"} & set(wanted))
     if not show_all:
-        found = [c for c in found if c.status is Status.RUNNING]
+        found = [c for c in found if c.status.is_up or c.restarting]
     for key in ("before", "since"):
         if key in wanted:
             edge = _edge(store, wanted[key][0])
@@ -75,7 +75,7 @@ def _one(container: Container, key: str, values: list[str]) -> bool:
     if key == "name":
         return any(re.search(value, name) for value in values for name in (container.name, "/" + container.name))
     if key == "label":
-        return all(_has_label(container.labels, value) for value in values)
+        return all(has_label(container.labels, value) for value in values)
     if key == "status":
         return docker_status(container) in values
     if key == "exited":
@@ -93,7 +93,8 @@ def _one(container: Container, key: str, values: list[str]) -> bool:
     return True
 
 
-def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
+def has_label(labels: Mapping[str, str], wanted: str) -> bool:
+    """Whether there is a label ``wanted``, or with ``KEY=VALUE`` one of this value."""
     key, equals, value = wanted.partition("=")
     return key in labels and (not equals or labels[key] == value)
 

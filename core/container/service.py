@@ -19,17 +19,19 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from core import faults
 from core.container import bundle, specgen
+from core.container.admission import check_platform, create_warnings
 from core.container.config import CreateRequest, parse_signal
 from core.container.devices import look_up
 from core.container.files import Graveyard
 from core.container.merge import command_line, merge_image_config
 from core.container.mounts import collect, prepare_sources
 from core.container.naming import new_id, random_name
+from core.container.pausing import Pauser
 from core.container.seccomp_cache import SeccompCache
 from core.container.stats import stats
 from core.container.status import Container, Status
@@ -38,18 +40,16 @@ from core.container.streams import PendingAttach, PendingStreams
 from core.container.supervisor import Supervisor, event_attributes
 from core.container.volumes import VolumeService, doom
 from core.container.waiting import Waiters, WaitHandle
-from core.errors import Conflict, DockyardError, InvalidArgument, NotModified, StartFailed, Unavailable
+from core.errors import Conflict, DockyardError, InvalidArgument, NotFound, NotModified, StartFailed, Unavailable
 from core.events import EventBus
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
-from core.linux import cgroups
 from core.runtime.client import Runtime, Task
 
 log = logging.getLogger("dockyard.containers")
 
 STOP_TIMEOUT = 10
 KILL_DEADLINE = 30.0
-NETWORK_WARNING = "the network is none: bridge networks are not part of this version of Dockyard"
 
 _JOINED = {"net": "network", "pid": "pid namespace"}
 
@@ -69,6 +69,7 @@ class ContainerService:
         events: EventBus,
         graveyard: Graveyard,
         volumes: VolumeService,
+        pauser: Pauser,
     ) -> None:
         self.store = store
         self._root = root
@@ -80,6 +81,7 @@ class ContainerService:
         self._events = events
         self._graveyard = graveyard
         self._volumes = volumes
+        self._pauser = pauser
         self._seccomp = SeccompCache(os.path.join(root, "cache", "seccomp"))
         self._locks: dict[str, asyncio.Lock] = {}
         self._pending = PendingStreams()
@@ -106,10 +108,9 @@ class ContainerService:
     def stats(self, ref: str) -> dict[str, Any]:
         """What it uses now, as :mod:`core.container.stats` says it; nothing when it does not run."""
         container = self.store.get(ref)
-        if container.status is not Status.RUNNING:
+        if not container.status.is_up:
             return {}
-        placement = cgroups.Placement.from_json(self._runtime.placement_json())
-        return stats(cgroups.reopen(placement, container.id))
+        return stats(self._runtime.cgroup(container.id))
 
     def seccomp_path(self, host: dict[str, Any]) -> str:
         """The compiled filter for a HostConfig."""
@@ -127,9 +128,9 @@ class ContainerService:
         faults.point("create", 1)
         if request.name:
             self.store.check_name(request.name)
-        _check_platform(request.platform, image)
+        check_platform(request.platform, image)
         config = merge_image_config(request.config, image.config.get("config") or {})
-        warnings = [*request.warnings, *_create_warnings(request)]
+        warnings = [*request.warnings, *create_warnings(request)]
         mounts = collect(request.host_config)
         prepare_sources(mounts, create=False)
         container = Container(
@@ -145,7 +146,9 @@ class ContainerService:
         specgen.seccomp_profile(container.host_config)
         for member in ("NetworkMode", "PidMode"):
             if container.host_config[member].startswith("container:"):
-                self.store.get(container.host_config[member].partition(":")[2])
+                other = self.store.get(container.host_config[member].partition(":")[2])
+                # By its id: the name may become another's.
+                container.host_config[member] = f"container:{other.id}"
         self._snapshots.prepare(container.id, image)
         faults.point("create", 2)
         try:
@@ -164,10 +167,23 @@ class ContainerService:
 
     async def start(self, ref: str) -> Container:
         """Start a container that does not run. NotModified when it does; StartFailed names step and file."""
-        async with self._locked(ref) as container:
-            return await self._start(container)
+        async with self.locked(ref) as container:
+            if container.restarting:
+                raise NotModified(f"container {container.name} is restarting already")
+            return await self.start_held(self._begin_anew(container))
 
-    async def _start(self, container: Container) -> Container:
+    def _begin_anew(self, container: Container) -> Container:
+        """A person starts it: restarts are counted from here."""
+        if container.restarting:
+            container = self._supervisor.cancel_restart(container)
+        if container.restart_count or container.restart_delay:
+            container = self.store.update(container.id, restart_count=0, restart_delay=0)
+        return container
+
+    async def start_held(self, container: Container) -> Container:
+        """Start it; the caller holds its lock. Raises as :meth:`start`."""
+        if container.status is Status.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
         if container.status is Status.RUNNING:
             raise NotModified(f"container {container.name} is already running")
         if container.status is Status.REMOVING:
@@ -232,7 +248,7 @@ class ContainerService:
         if not mode.startswith("container:"):
             return ""
         other = self.store.get(mode.partition(":")[2])
-        if other.status is not Status.RUNNING:
+        if not other.status.is_up:
             raise Conflict(
                 f"cannot join the {_JOINED[kind]} of container {other.name}: it is not running", hint="start it first"
             )
@@ -244,6 +260,7 @@ class ContainerService:
         if current is None or current.status is not Status.STARTING:
             return
         changes: dict[str, Any] = {"status": before, "error": "start was cancelled", "error_kind": "internal"}
+        changes["restart_at"] = 0
         if isinstance(error, DockyardError):
             changes |= {"error": str(error), "error_kind": error.kind}
         elif isinstance(error, Exception):
@@ -262,8 +279,12 @@ class ContainerService:
 
     async def stop(self, ref: str, timeout: int | None = None, signal_name: str = "") -> Container:
         """Ask it to end, and kill it after ``timeout`` seconds (its own StopTimeout, else 10; -1: never)."""
-        async with self._locked(ref) as container:
-            if container.status is not Status.RUNNING:
+        async with self.locked(ref) as container:
+            if container.restarting:
+                stopped = self._supervisor.cancel_restart(container, "stop")
+                self._events.publish("container", "stop", container.id, event_attributes(stopped))
+                return stopped
+            if not container.status.is_up:
                 raise NotModified(f"container {container.name} is not running")
             return await self._stop(container, timeout, signal_name, "stop")
 
@@ -299,29 +320,45 @@ class ContainerService:
 
     async def _signal(self, container: Container, number: int, *, everything: bool = False) -> None:
         current = self.store.find(container.id)
-        if current is None or current.status is not Status.RUNNING:
+        if current is None or not current.status.is_up:
             return
         self._events.publish(
             "container", "kill", container.id, event_attributes(container) | {"signal": str(int(number))}
         )
         await self._supervisor.signal(current, number, everything=everything)
+        ends_it = number in (signal.SIGKILL, specgen.stop_signal(current))
+        if ends_it and getattr(self.store.find(current.id), "status", None) is Status.PAUSED:
+            self._pauser.thaw(current)
+
+    async def pause(self, ref: str) -> None:
+        """Stop all its processes where they are; see :class:`~core.container.pausing.Pauser`."""
+        async with self.locked(ref) as container:
+            await self._pauser.pause(container)
+
+    async def unpause(self, ref: str) -> None:
+        """Let them go on."""
+        async with self.locked(ref) as container:
+            await self._pauser.unpause(container)
 
     async def kill(self, ref: str, signal_name: str = "KILL") -> None:
         """Send one signal to pid 1. Conflict when it does not run."""
         number = parse_signal(signal_name or "KILL")
         container = self.store.get(ref)
-        if container.status is not Status.RUNNING:
+        if container.restarting and container.status is Status.EXITED:
+            self._supervisor.cancel_restart(container, "kill")
+            return
+        if not container.status.is_up:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
-        if number == signal.SIGKILL:
+        if number in (signal.SIGKILL, specgen.stop_signal(container)):
             self.store.update(container.id, stopped_by="kill")
         await self._signal(container, number)
 
     async def restart(self, ref: str, timeout: int | None = None, signal_name: str = "") -> Container:
         """Stop it when it runs, and start it."""
-        async with self._locked(ref) as container:
-            if container.status is Status.RUNNING:
+        async with self.locked(ref) as container:
+            if container.status.is_up:
                 container = await self._stop(container, timeout, signal_name, "restart")
-            running = await self._start(container)
+            running = await self.start_held(self._begin_anew(container))
             self._events.publish("container", "restart", container.id, event_attributes(container))
             return running
 
@@ -332,12 +369,20 @@ class ContainerService:
 
         With ``volumes`` its anonymous volumes go too.
         """
-        async with self._locked(ref) as container:
-            if container.status is Status.RUNNING:
+        async with self.locked(ref) as container:
+            if container.restarting:
                 if not force:
                     raise Conflict(
-                        f'cannot remove container "/{container.name}": container is running: '
+                        f'cannot remove container "/{container.name}": container is restarting: '
                         "stop the container before removing or force remove"
+                    )
+                self._supervisor.cancel_restart(container, "remove")
+            if container.status.is_up:
+                if not force:
+                    advice = "unpause and then stop" if container.status is Status.PAUSED else "stop"
+                    raise Conflict(
+                        f'cannot remove container "/{container.name}": container is {container.status.value}: '
+                        f"{advice} the container before removing or force remove"
                     )
                 self.store.update(container.id, stopped_by="remove")
                 await self._kill_and_wait(container, self._waiters.add(container, "next-exit"))
@@ -367,8 +412,7 @@ class ContainerService:
     async def _remove_cgroup(self, container: Container) -> None:
         """Its monitor does this; one that was killed could not."""
         await self._runtime.previous_gone(self.run_dir(container))
-        placement = cgroups.Placement.from_json(self._runtime.placement_json())
-        group = cgroups.reopen(placement, container.id)
+        group = self._runtime.cgroup(container.id)
         if group.folders:
             await asyncio.to_thread(group.remove)
 
@@ -378,11 +422,10 @@ class ContainerService:
             self._supervisor.spawn(self._auto_remove(container.id), f"remove {container.name}")
 
     async def _auto_remove(self, container_id: str) -> None:
-        if self.store.find(container_id) is None:
-            return
-        async with self._locked(container_id) as container:
-            if container.status in (Status.EXITED, Status.CREATED):
-                await self._remove(container_id)
+        with suppress(NotFound):  # removed while this waited for the lock
+            async with self.locked(container_id) as container:
+                if container.status in (Status.EXITED, Status.CREATED) and not container.restarting:
+                    await self._remove(container_id)
 
     async def finish_removals(self) -> None:
         """At the daemon's start: end the removals that its predecessor began, and those it did not get to."""
@@ -410,6 +453,8 @@ class ContainerService:
         """
         container = self.store.get(ref)
         attach = PendingAttach(sock, **wanted)
+        if container.status is Status.PAUSED:
+            raise Conflict(f"container {container.name} is paused, unpause the container before attach")
         if container.status is Status.RUNNING:
             await self._attach_task(self._supervisor.task(container), attach)
         else:
@@ -429,7 +474,7 @@ class ContainerService:
     async def resize(self, ref: str, rows: int, columns: int) -> None:
         """The client's terminal has a new size."""
         container = self.store.get(ref)
-        if container.status is not Status.RUNNING:
+        if not container.status.is_up:
             raise Conflict(f"container {container.id} is not running")
         if not (0 < rows <= 0xFFFF and 0 < columns <= 0xFFFF):
             raise InvalidArgument(f"terminal size {rows}×{columns} is out of range")
@@ -444,32 +489,9 @@ class ContainerService:
     # --- helpers -----------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _locked(self, ref: str) -> AsyncIterator[Container]:
+    async def locked(self, ref: str) -> AsyncIterator[Container]:
         """The container, with its lock held; NotFound when it was removed while we waited for the lock."""
         container = self.store.get(ref)
         lock = self._locks.setdefault(container.id, asyncio.Lock())
         async with lock:
             yield self.store.get(container.id)
-
-
-def _create_warnings(request: CreateRequest) -> list[str]:
-    warnings = []
-    if request.host_config["NetworkMode"] in ("default", "bridge"):
-        warnings.append(NETWORK_WARNING)
-    return warnings
-
-
-def _check_platform(platform: str, image: Any) -> None:
-    """Refuse an image for another processor, naming both."""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-    if platform:
-        wanted = platform.split("/")[1] if "/" in platform else platform
-        if wanted != image.architecture:
-            raise InvalidArgument(
-                f"image {image.id[7:19]} is for linux/{image.architecture}, not for the platform asked for ({platform})"
-            )
-    if image.architecture and image.architecture != machine:
-        raise InvalidArgument(
-            f"the image is for linux/{image.architecture}, this machine is linux/{machine}",
-            hint="bring in an image that was built for this machine",
-        )

@@ -3,7 +3,7 @@
 ::
 
     CREATED ──> STARTING ──> RUNNING ──> EXITED
-       │  ▲         │                      │ │
+       │  ▲         │         ↕ PAUSED ──>─┤ │
        │  └─────────┤ (start failed)       │ └──> STARTING (again)
        │            └──> EXITED            │
        └──────────> REMOVING <─────────────┘   (the row is deleted at its end)
@@ -27,6 +27,7 @@ class Status(StrEnum):
     CREATED = "created"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSED = "paused"
     EXITED = "exited"
     REMOVING = "removing"
 
@@ -37,13 +38,19 @@ class Status(StrEnum):
     @property
     def is_alive(self) -> bool:
         """Whether a process of it may exist."""
-        return self in (Status.STARTING, Status.RUNNING)
+        return self in (Status.STARTING, Status.RUNNING, Status.PAUSED)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its program was started and has not ended; a paused one is up."""
+        return self in (Status.RUNNING, Status.PAUSED)
 
 
 _LEGAL: dict[Status, frozenset[Status]] = {
     Status.CREATED: frozenset({Status.STARTING, Status.REMOVING}),
     Status.STARTING: frozenset({Status.RUNNING, Status.CREATED, Status.EXITED, Status.REMOVING}),
-    Status.RUNNING: frozenset({Status.EXITED}),
+    Status.RUNNING: frozenset({Status.PAUSED, Status.EXITED}),
+    Status.PAUSED: frozenset({Status.RUNNING, Status.EXITED}),
     Status.EXITED: frozenset({Status.STARTING, Status.REMOVING}),
     Status.REMOVING: frozenset(),
 }
@@ -80,9 +87,13 @@ class Container:
     error_kind: str = ""
     error_step: str = ""
     error_path: str = ""
-    stopped_by: str = ""  # "" it ended by itself, else the verb that ended it: stop, kill, restart, remove
+    stopped_by: str = ""  # "" it ended by itself, else the verb that ended it: stop, kill, restart, remove, unhealthy
     warnings: tuple[str, ...] = field(default=())
     mounts: tuple[dict[str, Any], ...] = field(default=())  # volumes and what others gave: core.container.mounts
+    restart_count: int = 0  # restarts by its policy since a person started it
+    restart_at: int = 0  # when it starts again; 0 when it does not wait for that
+    restart_delay: int = 0  # nanoseconds of the last wait, 0 before the first
+    health_state: dict[str, Any] = field(default_factory=dict)  # Docker's State.Health; empty without a check
 
     @property
     def short(self) -> str:
@@ -93,6 +104,16 @@ class Container:
     def tty(self) -> bool:
         """Whether its streams are one terminal."""
         return bool(self.config.get("Tty"))
+
+    @property
+    def restarting(self) -> bool:
+        """Whether it is down and waits for its next start."""
+        return self.restart_at > 0 and self.status in (Status.EXITED, Status.STARTING)
+
+    @property
+    def health(self) -> str:
+        """``starting``, ``healthy``, ``unhealthy``; ``none`` without a check."""
+        return str(self.health_state.get("Status") or "none")
 
     @property
     def auto_remove(self) -> bool:

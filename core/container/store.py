@@ -44,11 +44,22 @@ MIGRATIONS = [
     )
 ]
 
-#: Under a name of its own: the table's numbers above are one row, these columns another matter.
+#: Under names of their own: the table's numbers above are one row, these columns other matters.
 MOUNTS_MIGRATIONS = [(1, "ALTER TABLE containers ADD COLUMN mounts TEXT NOT NULL DEFAULT '[]';")]
+SUPERVISION_MIGRATIONS = [
+    (
+        1,
+        """
+        ALTER TABLE containers ADD COLUMN restart_count INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE containers ADD COLUMN restart_at INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE containers ADD COLUMN restart_delay INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE containers ADD COLUMN health_state TEXT NOT NULL DEFAULT '{}';
+        """,
+    )
+]
 
 _COLUMNS = [f.name for f in fields(Container)]
-_JSON = {"args", "config", "host_config", "mounts", "warnings"}
+_JSON = {"args", "config", "health_state", "host_config", "mounts", "warnings"}
 
 
 class ContainerStore:
@@ -61,6 +72,7 @@ class ContainerStore:
         self._db = db
         db.migrate("container", MIGRATIONS)
         db.migrate("container.mounts", MOUNTS_MIGRATIONS)
+        db.migrate("container.supervision", SUPERVISION_MIGRATIONS)
         self._rows: dict[str, Container] = {}
         self._names: dict[str, str] = {}
         for row in db.execute("SELECT * FROM containers"):
@@ -93,6 +105,15 @@ class ContainerStore:
         sets = ", ".join(f"{column} = ?" for column in columns)
         self._db.execute(f"UPDATE containers SET {sets} WHERE id = ?", [*_to_row(new, columns), container_id])
         self._rows[container_id] = new
+        return new
+
+    def rename(self, container_id: str, name: str) -> Container:
+        """Give it another name, in one statement. Raises Conflict, naming the holder, when the name is in use."""
+        self.check_name(name)
+        old = self._rows[container_id]
+        new = self.update(container_id, name=name)
+        self._names[name] = container_id
+        del self._names[old.name]
         return new
 
     def delete(self, container_id: str) -> None:

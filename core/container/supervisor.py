@@ -23,12 +23,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from core import faults
+from core.container import restart
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.container.waiting import Waiters
 from core.errors import DockyardError, NotFound, Unavailable
 from core.events import EventBus
-from core.linux import cgroups
 from core.linux.process import start_time
 from core.runtime import protocol
 from core.runtime.client import Runtime, Task, read_exit
@@ -65,6 +66,8 @@ class Supervisor:
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
         self.execs: ExecListener | None = None
+        self._restarts: dict[str, asyncio.TimerHandle] = {}
+        self.on_restart: Callable[[str], None] = lambda container_id: None
         self.on_ended: Callable[[Container], None] = lambda container: None
 
     def use(self, group: asyncio.TaskGroup) -> None:
@@ -134,6 +137,7 @@ class Supervisor:
             error_step="",
             error_path="",
             stopped_by="",
+            restart_at=0,
         )
 
     async def _follow(self, container_id: str, task: Task) -> None:
@@ -163,7 +167,7 @@ class Supervisor:
         """The connection ended without an exit: the monitor died, or this daemon is being closed."""
         self._tasks.pop(container_id, None)
         container = self._store.find(container_id)
-        if not self._closing and container is not None and container.status is Status.RUNNING:
+        if not self._closing and container is not None and container.status.is_up:
             await self._settle(container)
 
     def _apply_exit(self, container: Container, exited: protocol.Exited, error: str = "") -> None:
@@ -189,8 +193,42 @@ class Supervisor:
         attributes = event_attributes(container) | {"exitCode": str(exited.exit_code)}
         seconds = max(0, exited.at - container.started_at) // 1_000_000_000
         self._events.publish("container", "die", container.id, attributes | {"execDuration": str(seconds)})
+        self._after_exit(container, error)
+
+    def _after_exit(self, container: Container, error: str) -> None:
+        """Down for good, or until its policy starts it again. Who waits for its end is told of both, as Docker does."""
+        planned = restart.plan(container, time.time_ns())
+        if planned:
+            container = self._store.update(container.id, **planned)
+            faults.point("restart", 1)
+            self.schedule_restart(container)
         self._waiters.ended(container, error)
         self.on_ended(container)
+
+    def schedule_restart(self, container: Container) -> None:
+        """Start it again when its wait is over."""
+        if self._closing:
+            return
+        self._forget_restart(container.id)
+        loop = asyncio.get_running_loop()
+        delay = restart.remaining(container, time.time_ns())
+        self._restarts[container.id] = loop.call_later(delay, self._restart_due, container.id)
+
+    def _restart_due(self, container_id: str) -> None:
+        self._restarts.pop(container_id, None)
+        self.on_restart(container_id)
+
+    def _forget_restart(self, container_id: str) -> None:
+        handle = self._restarts.pop(container_id, None)
+        if handle is not None:
+            handle.cancel()
+
+    def cancel_restart(self, container: Container, verb: str = "") -> Container:
+        """It does not wait for its next start any more: it is down, and who waits for that is told."""
+        self._forget_restart(container.id)
+        container = self._store.update(container.id, restart_at=0, **({"stopped_by": verb} if verb else {}))
+        self._waiters.ended(container, container.error)
+        return container
 
     # --- recovery ----------------------------------------------------------------------------------
 
@@ -246,14 +284,14 @@ class Supervisor:
             error="the engine ended while it was starting this container",
             error_kind="unavailable",
         )
-        self._waiters.ended(container, container.error)
+        if not container.restarting:
+            self._waiters.ended(container, container.error)
         log.warning("%s: start undone", container.name)
 
     def _lost(self, container: Container) -> None:
         """Nothing of it is left but what its monitor would have cleared away."""
         gone = protocol.Exited(LOST, 0, False, 0, 0, time.time_ns())
-        placement = cgroups.Placement.from_json(self._runtime.placement_json())
-        group = cgroups.reopen(placement, container.id)
+        group = self._runtime.cgroup(container.id)
         self.spawn(asyncio.to_thread(group.remove), f"remove the cgroup of {container.name}")
         self._apply_exit(
             container,
@@ -289,6 +327,9 @@ class Supervisor:
             loop.remove_reader(pidfd)
             os.close(pidfd)
         self._orphans.clear()
+        for handle in self._restarts.values():
+            handle.cancel()
+        self._restarts.clear()
         for task in list(self._tasks.values()):
             await task.close()
 

@@ -44,7 +44,7 @@ class Waiters:
                 f'invalid condition: "{condition}"', hint="not-running, next-exit and removed are known"
             )
         future: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
-        if condition == "not-running" and not container.status.is_alive:
+        if condition == "not-running" and not (container.status.is_alive or container.restarting):
             future.set_result(ExitStatus(container.exit_code))
         else:
             self._pending.setdefault(container.id, []).append((condition, future))

@@ -15,6 +15,7 @@ from core.errors import NotFound, from_os_error
 from core.image import host, trees
 from core.image.model import Image
 from core.image.store import ImageStore
+from core.linux import trees as linux_trees
 from core.linux.mounts import RootfsMount
 
 
@@ -66,6 +67,16 @@ class Snapshotter:
                 "work": os.path.join(folder, "work"),
             }
         ]
+
+    def upper(self, key: str) -> str:
+        """The folder of what was written; "" for a view without folders on disk, or when there is none."""
+        path = os.path.join(self._folder, key, "upper")
+        return path if os.path.isdir(path) else ""
+
+    def written(self, key: str) -> int:
+        """Bytes of the files that were written, hard links once."""
+        path = self.upper(key)
+        return linux_trees.size(path) if path else 0
 
     def scratch_size(self, key: str) -> int:
         """Bytes of the tmpfs that a view without folders on disk writes to; 0 when it has folders."""

@@ -326,23 +326,40 @@ class Cgroup:
     # --- limits ------------------------------------------------------------------------------------
 
     def apply(self, resources: oci.Resources) -> list[str]:
-        """Write all limits, of a new group or of one in use. Returns what was left out.
+        """Write all limits of a new group. Returns what was left out.
 
         Raises InvalidArgument for limits that contradict each other, KernelError for one that the kernel refuses.
         """
-        warnings = []
-        writes = plan(resources)
-        if self.version == 1:
-            cgroups_v1.inherit_cpuset(self.folders)
-            writes = cgroups_v1.translate(writes, self.usage().memory_limit if resources.get("memory") else 0)
-        for each in writes:
-            problem = self._apply_one(each)
-            if problem:
-                warnings.append(problem)
+        warnings = [problem for each in self._writes(resources) if (problem := self._apply_one(each))]
         rules = resources.get("devices")
         if rules is not None:
             warnings += self._apply_devices(rules)
         return warnings
+
+    def change(self, resources: oci.Resources) -> list[str]:
+        """As :meth:`apply`, of a group in use and without devices: all of the limits, or none when one is refused."""
+        writes = self._writes(resources)
+        before = [(path, read_file(path).strip()) for each in writes if (path := self._path(each))]
+        try:
+            return [problem for each in writes if (problem := self._apply_one(each))]
+        except KernelError:
+            # Backwards: version 1 has an order for memory and swap.
+            for path, value in reversed(before):
+                write_file(path, value)
+            raise
+
+    def _writes(self, resources: oci.Resources) -> list[Write]:
+        writes = plan(resources)
+        if self.version == 2:
+            return writes
+        cgroups_v1.inherit_cpuset(self.folders)
+        return cgroups_v1.translate(writes, self.usage().memory_limit if resources.get("memory") else 0)
+
+    def _path(self, write: Write) -> str:
+        """Where it goes; "" where there is no such file."""
+        folder = self.folders.get("unified" if self.version == 2 else write.file.partition(".")[0], "")
+        path = os.path.join(folder, write.file)
+        return path if folder and os.path.exists(path) else ""
 
     def _apply_one(self, write: Write) -> str:
         controller = write.file.partition(".")[0]
@@ -430,6 +447,28 @@ def reopen(placement: Placement, container_id: str) -> Cgroup:
     """The group of a container that exists already (as far as it does)."""
     folders = folders_of(placement, container_id, cpuset=True)
     return Cgroup(placement.version, {name: path for name, path in folders.items() if os.path.isdir(path)})
+
+
+def add_cpuset(placement: Placement, container_id: str) -> Cgroup:
+    """The group of a running container, where its version 1 cpuset is made if it has none (nothing to do on 2)."""
+    group = reopen(placement, container_id)
+    parent = placement.parents.get("cpuset")
+    if placement.version == 2 or parent is None or "cpuset" in group.folders:
+        return group
+    folder = os.path.join(parent, container_id)
+    _make(folder)
+    whole = Cgroup(placement.version, {**group.folders, "cpuset": folder})
+    cgroups_v1.inherit_cpuset(whole.folders)
+    inside: set[int] = set()
+    # Again until none is new: a process may fork outside while its parent moves.
+    while found := set(group.pids()) - inside:
+        for pid in found:
+            try:
+                write_file(os.path.join(folder, "cgroup.procs"), str(pid))
+            except ProcessLookupError:
+                continue
+        inside |= found
+    return whole
 
 
 def _make(folder: str) -> None:

@@ -158,6 +158,14 @@ class Runtime:
         slice_ = "/system.slice" if self._placement.scope else ""
         return f"{slice_}/{os.path.basename(parent)}/{container_id}"
 
+    def cgroup(self, container_id: str) -> cgroups.Cgroup:
+        """The group of a container, as far as it exists."""
+        return cgroups.reopen(self._placement, container_id)
+
+    def with_cpuset(self, container_id: str) -> cgroups.Cgroup:
+        """The group of a running container, with a cpuset where version 1 made it without; it moves processes."""
+        return cgroups.add_cpuset(self._placement, container_id)
+
     async def spawn(self, bundle: str) -> Task:
         """Make a monitor and its init for ``bundle`` (a run folder); init waits for ``Task.start``.
 

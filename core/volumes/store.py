@@ -24,9 +24,8 @@ from typing import Any
 from core import faults
 from core.db import Database
 from core.errors import Conflict, InvalidArgument, NotFound, Unsupported, from_os_error
-from core.linux import mounts, syscalls
+from core.linux import mounts, syscalls, trees
 from core.volumes import options as driver_options
-from core.volumes import tree
 
 MIGRATIONS = [
     (
@@ -134,7 +133,7 @@ class VolumeStore:
         """Bytes of its files. Those of a bind volume are the host's and count nothing."""
         if driver_options.bind_device(volume.options):
             return 0
-        return tree.size(self.mountpoint(volume.name))
+        return trees.size(self.mountpoint(volume.name))
 
     # --- create, remove ----------------------------------------------------------------------------
 

@@ -69,9 +69,9 @@ async def test_what_is_missing_is_said(api: Served) -> None:
     code, _, err = await docker(api, "pull", "app")
     assert code == 1
     assert "does not pull from registries" in err
-    code, _, err = await docker(api, "pause", "box")
+    code, _, err = await docker(api, "search", "box")
     assert code == 1
-    assert "POST /containers/box/pause is not supported" in err
+    assert "GET /images/search is not supported" in err
     code, _, err = await docker(api, "node", "ls")
     assert code == 1
     assert "This node is not a swarm manager" in err

@@ -62,7 +62,7 @@ async def test_every_answer_is_plain_json_with_the_common_headers(api: Served, t
         ("POST", "/v1.44/nodes/x/update", 503, "This node is not a swarm manager."),
         ("POST", "/commit", 501, "POST /commit is not supported"),
         ("POST", "/v1.44/build", 501, "POST /build is not supported"),
-        ("POST", "/containers/x/pause", 501, "POST /containers/x/pause is not supported"),
+        ("POST", "/containers/x/checkpoints", 501, "POST /containers/x/checkpoints is not supported"),
         ("GET", "/system/df", 501, "GET /system/df is not supported"),
         ("POST", "/networks/create", 501, "POST /networks/create is not supported"),
         ("GET", "/containers/json?limit=many", 400, 'invalid limit: "many"'),

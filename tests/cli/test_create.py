@@ -169,7 +169,7 @@ def test_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--mount", "type=tmpfs,dst=/x,tmpfs-mode=9"], "invalid value for tmpfs-mode: 9"),
         (["--mount", "type=bind,src=/a,dst=/x,ro=maybe"], "invalid value for ro: maybe"),
         (["--mount", "type=tmpfs,dst=/x,bind-propagation=shared"], "cannot mix"),
-        (["--restart", "always"], "--restart always"),
+        (["--restart", ":3"], "no policy provided before colon"),
         (["-a", "stdfoo"], "valid streams are STDIN, STDOUT and STDERR"),
         (["-e", "=x"], "invalid environment variable: =x"),
         (["-l", "=x"], "invalid label format"),

@@ -45,7 +45,6 @@ def test_the_docker_clients_own_request_is_taken() -> None:
         ({"CgroupParent": "/x"}, "CgroupParent"),
         ({"Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/n"}]}, "--device"),
         ({"Runtime": "kata"}, "Runtime"),
-        ({"RestartPolicy": {"Name": "always"}}, "RestartPolicy"),
         ({"LogConfig": {"Type": "syslog"}}, "syslog"),
         ({"LogConfig": {"Config": {"labels": "x"}}}, "labels"),
         ({"SecurityOpt": ["label=type:x"]}, "label=type:x"),

@@ -63,7 +63,9 @@ def request(options: Options, *, detach: bool = False) -> dict[str, Any]:
 
         host["ConsoleSize"] = list(size())
     if options["restart"] not in ("", "no"):
-        raise CliError(f'dockyard does not support --restart {options["restart"]} yet: only "no"', 125)
+        if options["rm"]:
+            raise CliError("conflicting options: cannot specify both --restart and --rm", 125)
+        host["RestartPolicy"] = restart_policy(options["restart"])
     _files(options, host)
     _rest(options, config, host)
     if options["security-opt"]:
@@ -219,6 +221,17 @@ def _pairs(flag: str, texts: list[str]) -> dict[str, str]:
             raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: write NAME=VALUE')
         pairs[name] = value
     return pairs
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """``NAME[:COUNT]``; Docker's command line refuses the same things in the same words."""
+    name, colon, count = text.partition(":")
+    if colon and not name:
+        raise CliError("invalid restart policy format: no policy provided before colon", 125)
+    try:
+        return {"Name": name, "MaximumRetryCount": int(count) if count else 0}
+    except ValueError:
+        raise CliError("invalid restart policy format: maximum retry count must be an integer", 125) from None
 
 
 def _ulimit(text: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import textwrap
 
 from tui.cli import flags, output, verbs
 from tui.cli.errors import CliError
+from tui.cli.flag_tables import GLOBAL_FLAGS
 
 _COMMON = ("run", "exec", "ps", "logs", "images")
 _TYPES = {"bytes": "bytes", "decimal": "decimal", "int": "int", "list": "list", "string": "string"}
@@ -37,7 +38,7 @@ def _overview() -> str:
     lines += [f"  {name:<11} {verbs.VERBS[name][4]}" for name in _COMMON]
     lines += ["", "Commands:"]
     lines += [f"  {name:<11} {verbs.VERBS[name][4]}" for name in sorted(verbs.VERBS) if name not in _COMMON]
-    lines += ["", "Global Options:", *_options(verbs.GLOBAL_FLAGS), ""]
+    lines += ["", "Global Options:", *_options(GLOBAL_FLAGS), ""]
     lines += ["Run 'dockyard COMMAND --help' for more information on a command."]
     return "\n".join(lines) + "\n"
 

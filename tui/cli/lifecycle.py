@@ -1,10 +1,10 @@
-"""``stop kill restart rm wait``: one request for each container named, errors told as they come."""
+"""``stop kill restart rm wait pause unpause rename``: one request for each container, errors told as they come."""
 
 from __future__ import annotations
 
 from tui.cli import output
 from tui.cli.engine import call
-from tui.cli.errors import ApiError
+from tui.cli.errors import ApiError, CliError
 from tui.cli.transport import container_path, target
 
 TYPE_CHECKING = False
@@ -83,3 +83,32 @@ def wait(options: Options) -> int:
         return int(call("POST", f"{container_path(name)}/wait")["StatusCode"])
 
     return _each(options.args, do)
+
+
+def pause(options: Options) -> int:
+    """Stop all processes where they are."""
+
+    def do(name: str) -> str:
+        call("POST", f"{container_path(name)}/pause")
+        return name
+
+    return _each(options.args, do)
+
+
+def unpause(options: Options) -> int:
+    """Let them go on."""
+
+    def do(name: str) -> str:
+        call("POST", f"{container_path(name)}/unpause")
+        return name
+
+    return _each(options.args, do)
+
+
+def rename(options: Options) -> int:
+    """Give a container another name; says nothing when it worked."""
+    old, new = options.args
+    if not old.strip() or not new.strip():
+        raise CliError("Error: Neither old nor new names may be empty")
+    call("POST", target(f"{container_path(old)}/rename", {"name": new}))
+    return 0

@@ -7,6 +7,7 @@ import sys
 
 from tui.cli import flags, output, verbs
 from tui.cli.errors import CliError, Exit, UsageError
+from tui.cli.flag_tables import GLOBAL_FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,4 +155,4 @@ def _check_count(verb: verbs.Verb, count: int) -> None:
     raise UsageError(f"dockyard: 'dockyard {verb.name}' {text}", 125 if verb.name == "run" else 1)
 
 
-_GLOBAL = flags.Flags(verbs.GLOBAL_FLAGS)
+_GLOBAL = flags.Flags(GLOBAL_FLAGS)

@@ -6,6 +6,32 @@ kinds are Docker's. ``!`` marks what Docker has and Dockyard refuses by name.
 
 from __future__ import annotations
 
+from tui.cli.flag_tables import (
+    ATTACH_FLAGS,
+    CONTAINER_PRUNE_FLAGS,
+    CREATE_FLAGS,
+    EVENTS_FLAGS,
+    EXEC_FLAGS,
+    FORMAT,
+    IMAGES_FLAGS,
+    IMPORT_FLAGS,
+    INSPECT_FLAGS,
+    LOAD_FLAGS,
+    LOGS_FLAGS,
+    PS_FLAGS,
+    PULL_FLAGS,
+    RM_FLAGS,
+    RMI_FLAGS,
+    RUN_FLAGS,
+    SERVE_FLAGS,
+    START_FLAGS,
+    STOP_FLAGS,
+    UPDATE_FLAGS,
+    VOLUME_CREATE_FLAGS,
+    VOLUME_LS_FLAGS,
+    VOLUME_PRUNE_FLAGS,
+)
+
 
 class Verb:
     """``module`` has the function ``run(verb, options)`` or the one named after a colon; ``most`` -1: no limit."""
@@ -22,233 +48,6 @@ class Verb:
         self.interspersed = name not in ("run", "create", "exec")
 
 
-CREATE_FLAGS = """\
-add-host list! Add a custom host-to-IP mapping (host:ip)
-annotation list Add an annotation to the container
-attach,a list Attach to STDIN, STDOUT or STDERR
-blkio-weight int Block IO (relative weight)
-blkio-weight-device list! Block IO weight (relative device weight)
-cap-add list Add Linux capabilities
-cap-drop list Drop Linux capabilities
-cgroup-parent string! Optional parent cgroup for the container
-cgroupns string Cgroup namespace to use
-cidfile string Write the container ID to the file
-cpu-count int! -
-cpu-percent int! -
-cpu-period int Limit CPU CFS (Completely Fair Scheduler) period
-cpu-quota int Limit CPU CFS (Completely Fair Scheduler) quota
-cpu-rt-period int! Limit CPU real-time period in microseconds
-cpu-rt-runtime int! Limit CPU real-time runtime in microseconds
-cpu-shares,c int CPU shares (relative weight)
-cpus decimal Number of CPUs
-cpuset-cpus string CPUs in which to allow execution (0-3, 0,1)
-cpuset-mems string MEMs in which to allow execution (0-3, 0,1)
-device list Add a host device to the container
-device-cgroup-rule list Add a rule to the cgroup allowed devices list
-device-read-bps list Limit read rate from a device
-device-read-iops list Limit read rate (IO per second) from a device
-device-write-bps list Limit write rate to a device
-device-write-iops list Limit write rate (IO per second) to a device
-disable-content-trust bool=true! -
-dns list! Set custom DNS servers
-dns-opt list! -
-dns-option list! Set DNS options
-dns-search list! Set custom DNS search domains
-domainname string Container NIS domain name
-entrypoint string Overwrite the default ENTRYPOINT of the image
-env,e list Set environment variables
-env-file list Read in a file of environment variables
-expose list Expose a port or a range of ports
-gpus string! GPU devices to add to the container
-group-add list Add additional groups to join
-health-cmd string! Command to run to check health
-health-interval string! Time between running the check
-health-retries int! Consecutive failures needed to report unhealthy
-health-start-interval string! Time between running the check during the start period
-health-start-period string! Start period before counting retries
-health-timeout string! Maximum time to allow one check to run
-hostname,h string Container host name
-init bool Run an init inside the container that forwards signals and reaps processes
-interactive,i bool Keep STDIN open even if not attached
-io-maxbandwidth string! -
-io-maxiops int! -
-ip string! IPv4 address
-ip6 string! IPv6 address
-ipc string IPC mode to use
-isolation string! Container isolation technology
-kernel-memory bytes! Kernel memory limit
-label,l list Set meta data on a container
-label-file list Read in a line delimited file of labels
-link list! Add link to another container
-link-local-ip list! Container link-local addresses
-log-driver string Logging driver for the container
-log-opt list Log driver options: max-size, max-file
-mac-address string! Container MAC address
-memory,m bytes Memory limit
-memory-reservation bytes Memory soft limit
-memory-swap bytes Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-memory-swappiness int Tune container memory swappiness (0 to 100)
-mount list Attach a filesystem mount to the container
-name string Assign a name to the container
-net string -
-net-alias list! -
-network string Connect a container to a network: none, host, container:NAME
-network-alias list! Add network-scoped alias for the container
-no-healthcheck bool Disable any container-specified HEALTHCHECK
-oom-kill-disable bool Disable OOM Killer
-oom-score-adj int Tune host's OOM preferences (-1000 to 1000)
-pid string PID namespace to use
-pids-limit int Tune container pids limit (set -1 for unlimited)
-platform string Refuse an image of another platform
-privileged bool Give extended privileges to this container
-publish,p list! Publish a container's port(s) to the host
-publish-all,P bool! Publish all exposed ports to random ports
-pull string=missing Pull image before running ("missing", "never"; "always" comes with registries)
-quiet,q bool Suppress the pull output
-read-only bool Mount the container's root filesystem as read only
-restart string=no Restart policy to apply when a container exits: only "no"
-rm bool Automatically remove the container when it exits
-runtime string! Runtime to use for this container
-security-opt list Security options: no-new-privileges, seccomp=FILE, seccomp=unconfined
-shm-size bytes Size of /dev/shm
-stop-signal string Signal to stop the container
-stop-timeout int Timeout (in seconds) to stop a container
-storage-opt list! Storage driver options for the container
-sysctl list Sysctl options
-tmpfs list Mount a tmpfs directory
-tty,t bool Allocate a pseudo-TTY
-ulimit list Ulimit options
-use-api-socket bool! Bind mount the API's socket
-user,u string Username or UID (format: <name|uid>[:<group|gid>])
-userns string User namespace to use
-uts string UTS namespace to use
-volume,v list Bind mount a path or a volume: SOURCE:TARGET[:ro]
-volume-driver string Optional volume driver for the container: only local
-volumes-from list Mount volumes from the specified container(s)
-workdir,w string Working directory inside the container
-"""
-RUN_FLAGS = (
-    CREATE_FLAGS
-    + """\
-detach,d bool Run container in background and print container ID
-detach-keys string Override the key sequence for detaching a container
-sig-proxy bool=true Proxy received signals to the process
-"""
-)
-_FORMAT = "Format output using a custom template: table, 'table TEMPLATE', json or TEMPLATE"
-PS_FLAGS = f"""\
-all,a bool Show all containers (default shows just running)
-filter,f list Filter output based on conditions provided
-format string {_FORMAT}
-last,n int=-1 Show n last created containers (includes all states)
-latest,l bool Show the latest created container (includes all states)
-no-trunc bool Don't truncate output
-quiet,q bool Only display container IDs
-size,s bool! Display total file sizes
-"""
-EXEC_FLAGS = """\
-detach,d bool Detached mode: run command in the background
-detach-keys string Override the key sequence for detaching a container
-env,e list Set environment variables
-env-file list Read in a file of environment variables
-interactive,i bool Keep STDIN open even if not attached
-privileged bool Give extended privileges to the command
-tty,t bool Allocate a pseudo-TTY
-user,u string Username or UID (format: "<name|uid>[:<group|gid>]")
-workdir,w string Working directory inside the container
-"""
-LOGS_FLAGS = """\
-details bool Show extra details provided to logs
-follow,f bool Follow log output
-since string Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
-tail,n string=all Number of lines to show from the end of the logs
-timestamps,t bool Show timestamps
-until string Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
-"""
-_STOP_FLAGS = """\
-signal,s string Signal to send to the container
-timeout,t int Seconds to wait before killing the container
-time int -
-"""
-_START_FLAGS = """\
-attach,a bool Attach STDOUT/STDERR and forward signals
-checkpoint string! Restore from this checkpoint
-checkpoint-dir string! Use a custom checkpoint storage directory
-detach-keys string Override the key sequence for detaching a container
-interactive,i bool Attach container's STDIN
-"""
-_ATTACH_FLAGS = """\
-detach-keys string Override the key sequence for detaching a container
-no-stdin bool Do not attach STDIN
-sig-proxy bool=true Proxy all received signals to the process
-"""
-_RM_FLAGS = """\
-force,f bool Force the removal of a running container (uses SIGKILL)
-link,l bool! Remove the specified link
-volumes,v bool Remove anonymous volumes associated with the container
-"""
-_INSPECT_FLAGS = f"""\
-format,f string {_FORMAT}
-size,s bool Display total file sizes if the type is container
-type string Only inspect objects of the given type
-"""
-_EVENTS_FLAGS = f"""\
-filter,f list Filter output based on conditions provided
-format string {_FORMAT}
-since string Show all events created since timestamp
-until string Stream events until this timestamp
-"""
-_IMAGES_FLAGS = f"""\
-all,a bool Show all images (default hides intermediate images)
-digests bool Show digests
-filter,f list Filter output based on conditions provided
-format string {_FORMAT}
-no-trunc bool Don't truncate output
-quiet,q bool Only show image IDs
-tree bool! List multi-platform images as a tree
-"""
-_RMI_FLAGS = """\
-force,f bool Force removal of the image
-no-prune bool Do not delete untagged parents
-platform list! Remove only the given platform variant
-"""
-_IMPORT_FLAGS = """\
-change,c list Apply Dockerfile instruction to the created image
-message,m string Set commit message for imported image
-platform string Set platform if server is multi-platform capable
-"""
-_LOAD_FLAGS = """\
-input,i string Read from tar archive file, instead of STDIN
-platform list! Load only the given platform variant
-quiet,q bool Suppress the load output
-"""
-_PULL_FLAGS = """\
-all-tags,a bool! Download all tagged images in the repository
-disable-content-trust bool=true Skip image verification
-platform string Set platform if server is multi-platform capable
-quiet,q bool Suppress verbose output
-"""
-_SERVE_FLAGS = """\
-root string=/var/lib/dockyard Folder of images, containers and the database
-run string=/run/dockyard Folder of what lives as long as the machine runs
-socket string Path of the API's socket (default RUN/dockyard.sock)
-ready-fd int -
-log-level string=info One of debug, info, warning, error
-"""
-GLOBAL_FLAGS = """\
-host,H list Engine to connect to: unix:///path/to/socket (also DOCKYARD_HOST)
-version,v bool Print version information and quit
-config string! -
-context,c string! -
-debug,D bool! -
-log-level,l string! -
-tls bool! -
-tlscacert string! -
-tlscert string! -
-tlskey string! -
-tlsverify bool! -
-"""
-
 _MANY = "[OPTIONS] CONTAINER [CONTAINER...]"
 _RUN = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 _ONE = "[OPTIONS] CONTAINER"
@@ -256,34 +55,6 @@ _LIFE = "tui.cli.lifecycle:"
 _SYSTEM = "tui.cli.system:"
 _IMAGE = "tui.cli.images:"
 _VOLUME = "tui.cli.volumes:"
-_VOLUME_CREATE_FLAGS = """\
-availability string! Cluster Volume availability
-driver,d string=local Specify volume driver name
-group string! Cluster Volume group
-label list Set metadata for a volume
-limit-bytes bytes! Minimum size of the Cluster Volume in bytes
-name string -
-opt,o list Set driver specific options
-required-bytes bytes! Maximum size of the Cluster Volume in bytes
-scope string! Cluster Volume access scope
-secret list! Cluster Volume secrets
-sharing string! Cluster Volume access sharing
-topology-preferred list! A topology that the Cluster Volume would be preferred in
-topology-required list! A topology that the Cluster Volume must be accessible from
-type string! Cluster Volume access type
-"""
-_VOLUME_LS_FLAGS = f"""\
-cluster bool! Display only cluster volumes
-filter,f list Provide filter values (e.g. "dangling=true")
-format string {_FORMAT}
-quiet,q bool Only display volume names
-"""
-_VOLUME_PRUNE_FLAGS = """\
-all,a bool Remove all unused volumes, not just anonymous ones
-filter list Provide filter values (e.g. "label=<label>")
-force,f bool Do not prompt for confirmation
-"""
-
 _ROWS = (
     ("run", _RUN, (1, -1), "tui.cli.run:run", "Create and run a new container from an image", RUN_FLAGS),
     ("exec", "[OPTIONS] CONTAINER COMMAND [ARG...]", (2, -1), "tui.cli.execute:run",
@@ -291,47 +62,56 @@ _ROWS = (
     ("ps", "[OPTIONS]", (0, 0), "tui.cli.ps:run", "List containers", PS_FLAGS),
     ("logs", _ONE, (1, 1), "tui.cli.logs:run", "Fetch the logs of a container", LOGS_FLAGS),
     ("attach", _ONE, (1, 1), "tui.cli.attach:attach",
-     "Attach local standard input, output, and error streams to a running container", _ATTACH_FLAGS),
+     "Attach local standard input, output, and error streams to a running container", ATTACH_FLAGS),
     ("completion", "bash|zsh|fish", (1, 1), "tui.cli.completion:run", "Generate the completion script for a shell", ""),
     ("create", _RUN, (1, -1), "tui.cli.run:create", "Create a new container", CREATE_FLAGS),
     ("demo", "[OPTIONS]", (0, 0), "tui.cli.demo:run", "Start some containers to look at",
      "rm bool Remove what the demo made\n"),
-    ("events", "[OPTIONS]", (0, 0), "tui.cli.events:run", "Get real time events from the server", _EVENTS_FLAGS),
-    ("images", "[OPTIONS] [REPOSITORY[:TAG]]", (0, 1), _IMAGE + "images", "List images", _IMAGES_FLAGS),
+    ("events", "[OPTIONS]", (0, 0), "tui.cli.events:run", "Get real time events from the server", EVENTS_FLAGS),
+    ("images", "[OPTIONS] [REPOSITORY[:TAG]]", (0, 1), _IMAGE + "images", "List images", IMAGES_FLAGS),
     ("import", "[OPTIONS] file|- [REPOSITORY[:TAG]]", (1, 2), _IMAGE + "import_rootfs",
-     "Import the contents from a tarball to create a filesystem image", _IMPORT_FLAGS),
-    ("info", "[OPTIONS]", (0, 0), _SYSTEM + "info", "Display system-wide information", f"format,f string {_FORMAT}\n"),
+     "Import the contents from a tarball to create a filesystem image", IMPORT_FLAGS),
+    ("info", "[OPTIONS]", (0, 0), _SYSTEM + "info", "Display system-wide information", f"format,f string {FORMAT}\n"),
     ("inspect", "[OPTIONS] NAME|ID [NAME|ID...]", (1, -1), "tui.cli.inspect:run",
-     "Return low-level information on objects", _INSPECT_FLAGS),
+     "Return low-level information on objects", INSPECT_FLAGS),
     ("kill", _MANY, (1, -1), _LIFE + "kill", "Kill one or more running containers",
      "signal,s string Signal to send to the container\n"),
-    ("load", "[OPTIONS]", (0, 0), _IMAGE + "load", "Load an image from a tar archive or STDIN", _LOAD_FLAGS),
+    ("load", "[OPTIONS]", (0, 0), _IMAGE + "load", "Load an image from a tar archive or STDIN", LOAD_FLAGS),
     ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", (1, 1), _IMAGE + "pull", "Download an image from a registry",
-     _PULL_FLAGS),
-    ("restart", _MANY, (1, -1), _LIFE + "restart", "Restart one or more containers", _STOP_FLAGS),
-    ("rm", _MANY, (1, -1), _LIFE + "rm", "Remove one or more containers", _RM_FLAGS),
-    ("rmi", "[OPTIONS] IMAGE [IMAGE...]", (1, -1), _IMAGE + "rmi", "Remove one or more images", _RMI_FLAGS),
-    ("serve", "[OPTIONS]", (0, 0), "tui.cli.launch:serve", "Run an engine in the foreground", _SERVE_FLAGS),
-    ("start", _MANY, (1, -1), "tui.cli.attach:start", "Start one or more stopped containers", _START_FLAGS),
-    ("stop", _MANY, (1, -1), _LIFE + "stop", "Stop one or more running containers", _STOP_FLAGS),
+     PULL_FLAGS),
+    ("pause", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "pause", "Pause all processes within one or more containers",
+     ""),
+    ("rename", "CONTAINER NEW_NAME", (2, 2), _LIFE + "rename", "Rename a container", ""),
+    ("restart", _MANY, (1, -1), _LIFE + "restart", "Restart one or more containers", STOP_FLAGS),
+    ("rm", _MANY, (1, -1), _LIFE + "rm", "Remove one or more containers", RM_FLAGS),
+    ("rmi", "[OPTIONS] IMAGE [IMAGE...]", (1, -1), _IMAGE + "rmi", "Remove one or more images", RMI_FLAGS),
+    ("serve", "[OPTIONS]", (0, 0), "tui.cli.launch:serve", "Run an engine in the foreground", SERVE_FLAGS),
+    ("start", _MANY, (1, -1), "tui.cli.attach:start", "Start one or more stopped containers", START_FLAGS),
+    ("stop", _MANY, (1, -1), _LIFE + "stop", "Stop one or more running containers", STOP_FLAGS),
+    ("unpause", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "unpause",
+     "Unpause all processes within one or more containers", ""),
+    ("update", _MANY, (1, -1), "tui.cli.update:run", "Update configuration of one or more containers", UPDATE_FLAGS),
     ("version", "[OPTIONS]", (0, 0), _SYSTEM + "version", "Show the version information",
-     f"format,f string {_FORMAT}\n"),
+     f"format,f string {FORMAT}\n"),
     ("wait", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "wait",
      "Block until one or more containers stop, then print their exit codes", ""),
-    ("volume create", "[OPTIONS] [VOLUME]", (0, 1), _VOLUME + "create", "Create a volume", _VOLUME_CREATE_FLAGS),
-    ("volume ls", "[OPTIONS]", (0, 0), _VOLUME + "ls", "List volumes", _VOLUME_LS_FLAGS),
+    ("container prune", "[OPTIONS]", (0, 0), "tui.cli.prune:containers", "Remove all stopped containers",
+     CONTAINER_PRUNE_FLAGS),
+    ("volume create", "[OPTIONS] [VOLUME]", (0, 1), _VOLUME + "create", "Create a volume", VOLUME_CREATE_FLAGS),
+    ("volume ls", "[OPTIONS]", (0, 0), _VOLUME + "ls", "List volumes", VOLUME_LS_FLAGS),
     ("volume inspect", "[OPTIONS] VOLUME [VOLUME...]", (1, -1), _VOLUME + "inspect",
-     "Display detailed information on one or more volumes", f"format,f string {_FORMAT}\n"),
+     "Display detailed information on one or more volumes", f"format,f string {FORMAT}\n"),
     ("volume rm", "[OPTIONS] VOLUME [VOLUME...]", (1, -1), _VOLUME + "rm", "Remove one or more volumes",
      "force,f bool Force the removal of one or more volumes\n"),
-    ("volume prune", "[OPTIONS]", (0, 0), _VOLUME + "prune", "Remove unused local volumes", _VOLUME_PRUNE_FLAGS),
+    ("volume prune", "[OPTIONS]", (0, 0), _VOLUME + "prune", "Remove unused local volumes", VOLUME_PRUNE_FLAGS),
 )  # fmt: skip
 VERBS = {row[0]: row for row in _ROWS}
 
 #: Docker's noun forms: noun → (its own name for a verb → our verb).
-_SAME = "attach create exec inspect kill logs restart rm run start stop wait"
+_SAME = "attach create exec inspect kill logs pause rename restart rm run start stop unpause update wait"
 NOUNS = {
-    "container": {"ls": "ps", "list": "ps", "ps": "ps", "remove": "rm", **{name: name for name in _SAME.split()}},
+    "container": {"ls": "ps", "list": "ps", "ps": "ps", "remove": "rm",
+                  "prune": "container prune", **{name: name for name in _SAME.split()}},
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "load": "load",
               "pull": "pull", "inspect": "inspect"},
     "system": {"info": "info", "events": "events"},
@@ -342,8 +122,8 @@ NOUNS = {
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
     "build builder buildx checkpoint commit compose config context cp diff export history login logout manifest "
-    "network node pause plugin port prune push rename save search secret service stack stats swarm tag top trust "
-    "unpause update".split()
+    "network node plugin port prune push save search secret service stack stats swarm tag top trust "
+    "".split()
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tui.cli import output
 from tui.cli.engine import call
-from tui.cli.errors import ApiError, CliError
+from tui.cli.errors import ApiError
 from tui.cli.rows import Noun, labels
 from tui.cli.transport import quote, target
 
@@ -107,26 +107,15 @@ def rm(options: Options) -> int:
 
 def prune(options: Options) -> int:
     """Remove the anonymous volumes nobody uses, with ``-a`` the named ones too; asks unless ``-f``."""
+    from tui.cli.prune import agree, reclaimed
     from tui.cli.ps import filters
-    from tui.cli.units import human_size
 
     kind = "all" if options["all"] else "anonymous"
     if not options["force"]:
-        output.out(
-            f"WARNING! This will remove {kind} local volumes not used by at least one container.\n"
-            "Are you sure you want to continue? [y/N] "
-        )
-        if not _agreed():
-            raise CliError("volume prune has been cancelled")
+        agree(f"This will remove {kind} local volumes not used by at least one container.", "volume prune")
     given = [*options["filter"], *(["all=true"] if options["all"] else [])]
     found = call("POST", target("/volumes/prune", {"filters": filters(given)}))
     if found["VolumesDeleted"]:
         output.out("Deleted Volumes:\n" + "".join([name + "\n" for name in found["VolumesDeleted"]]) + "\n")
-    output.out(f"Total reclaimed space: {human_size(found['SpaceReclaimed'])}\n")
+    output.out(reclaimed(found["SpaceReclaimed"]))
     return 0
-
-
-def _agreed() -> bool:
-    import posix
-
-    return posix.read(0, 64).strip().lower() in (b"y", b"yes")

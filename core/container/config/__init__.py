@@ -21,9 +21,10 @@ from core.container.config.security import check_security
 from core.container.config.texts import parse_signal, parse_size
 from core.container.config.values import MAX_STRINGS, integer, object_, shown
 from core.container.mounts import anonymous_volume, check_mounts
+from core.container.restart import check_policy
 from core.errors import InvalidArgument, Unsupported
 
-__all__ = ["MAX_STRINGS", "NAME", "CreateRequest", "parse_create", "parse_signal", "parse_size"]
+__all__ = ["MAX_STRINGS", "CreateRequest", "check_container_name", "parse_create", "parse_signal", "parse_size"]
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -44,8 +45,8 @@ def parse_create(body: Any, name: str = "", platform: str = "") -> CreateRequest
     """Check a create request's JSON body. Raises InvalidArgument or Unsupported, naming the member."""
     if not isinstance(body, dict):
         raise InvalidArgument("the request's body must be a JSON object")
-    if name and not NAME.fullmatch(name):
-        raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    if name:
+        check_container_name(name)
     config = {key: kind(key, body.get(key)) for key, kind in CONFIG.items()}
     raw = object_("HostConfig", body.get("HostConfig"))
     host = {key: kind(f"HostConfig.{key}", raw.get(key)) for key, kind in HOST_CONFIG.items()}
@@ -58,6 +59,12 @@ def parse_create(body: Any, name: str = "", platform: str = "") -> CreateRequest
     warnings = _check_host_config(host)
     check_mounts(host)
     return CreateRequest(name, config, host, platform, tuple(warnings))
+
+
+def check_container_name(name: str) -> None:
+    """Raise InvalidArgument for what cannot be a container's name."""
+    if not NAME.fullmatch(name):
+        raise InvalidArgument(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
 def _check_config(config: dict[str, Any]) -> None:
@@ -91,10 +98,7 @@ def _check_host_config(host: dict[str, Any]) -> list[str]:
     warnings = check_resources(host)
     check_devices(host)
     check_log_config(host)
-    policy = host["RestartPolicy"].get("Name") or "no"
-    if policy != "no":
-        raise Unsupported(f"HostConfig.RestartPolicy {policy} is not supported by this version of Dockyard")
-    host["RestartPolicy"] = {"Name": "no", "MaximumRetryCount": 0}
+    host["RestartPolicy"] = check_policy(host["RestartPolicy"], host["AutoRemove"])
     host["ConsoleSize"] = _console_size(host["ConsoleSize"])
     check_security(host)
     return warnings

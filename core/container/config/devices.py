@@ -63,9 +63,6 @@ def check_devices(host: dict[str, Any]) -> None:
     for rule in host["DeviceCgroupRules"]:
         if not CGROUP_RULE.fullmatch(rule):
             raise InvalidArgument(f"invalid device cgroup rule format: '{rule[:100]}'", hint="write 'c 1:3 rwm'")
-    weight = host["BlkioWeight"]
-    if weight and not 10 <= weight <= 1000:
-        raise InvalidArgument("Range of blkio weight is from 10 to 1000")
     for member, (_, flag) in THROTTLES.items():
         for item in host[member]:
             if not item["Path"].startswith("/dev/") or item["Rate"] <= 0:

@@ -62,6 +62,8 @@ def _check_limits(host: dict[str, Any]) -> None:
         raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < host["CpuQuota"] < 1000:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    if host["BlkioWeight"] and not 10 <= host["BlkioWeight"] <= 1000:
+        raise InvalidArgument("Range of blkio weight is from 10 to 1000")
     if not -1000 <= host["OomScoreAdj"] <= 1000:
         raise InvalidArgument(f"Invalid value {host['OomScoreAdj']}, range for oom score adj is [-1000, 1000]")
     for member in ("CpusetCpus", "CpusetMems"):

@@ -1,0 +1,98 @@
+"""The daemon dies at each step of pause, unpause, rename, update, a restart by policy, and prune."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.test_daemon_death import armed, assert_clean, create, dying_request
+from tests.support import Engine, wait_until
+
+
+def running(engine: Engine, **members: object) -> None:
+    engine.busybox()
+    assert create(engine, **members) == 201
+    assert engine.api("POST", "/containers/box/start").status == 204
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_pause(own_engine: Engine, step: int) -> None:
+    running(own_engine)
+    armed(own_engine, f"pause:{step}")
+    dying_request(own_engine, "POST", "/containers/box/pause")
+    own_engine.start()
+    assert own_engine.inspect("box")["State"]["Status"] == "paused"
+    assert own_engine.api("POST", "/containers/box/unpause").status == 204
+    assert own_engine.dockyard("exec", "box", "echo", "alive", check=True).stdout == "alive\n"
+    own_engine.remove_containers()
+    assert_clean(own_engine)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_unpause(own_engine: Engine, step: int) -> None:
+    running(own_engine)
+    armed(own_engine, f"unpause:{step}")
+    assert own_engine.api("POST", "/containers/box/pause").status == 204
+    dying_request(own_engine, "POST", "/containers/box/unpause")
+    own_engine.start()
+    assert own_engine.inspect("box")["State"]["Status"] == "running"
+    assert own_engine.dockyard("exec", "box", "echo", "alive", check=True).stdout == "alive\n"
+    own_engine.remove_containers()
+    assert_clean(own_engine)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_rename(own_engine: Engine, step: int) -> None:
+    running(own_engine)
+    armed(own_engine, f"rename:{step}")
+    dying_request(own_engine, "POST", "/containers/box/rename?name=crate")
+    own_engine.start()
+    name, other = ("box", "crate") if step == 1 else ("crate", "box")
+    assert own_engine.inspect(name)["Name"] == f"/{name}"
+    assert own_engine.api("GET", f"/containers/{other}/json").status == 404
+    assert own_engine.api("POST", f"/containers/{name}/rename?name={other}").status == 204
+    own_engine.remove_containers()
+    assert_clean(own_engine)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_update(own_engine: Engine, step: int) -> None:
+    running(own_engine)
+    armed(own_engine, f"update:{step}")
+    dying_request(own_engine, "POST", "/containers/box/update", {"PidsLimit": 77})
+    own_engine.start()
+    assert own_engine.inspect("box")["HostConfig"]["PidsLimit"] == (77 if step == 3 else None)
+    assert own_engine.api("POST", "/containers/box/update", {"PidsLimit": 55}).status == 200
+    assert own_engine.inspect("box")["HostConfig"]["PidsLimit"] == 55
+    own_engine.remove_containers()
+    assert_clean(own_engine)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_restart_by_policy(own_engine: Engine, step: int) -> None:
+    own_engine.busybox()
+    host = {"NetworkMode": "none", "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2}}
+    assert create(own_engine, Cmd=["sh", "-c", "echo run; exit 1"], HostConfig=host) == 201
+    armed(own_engine, f"restart:{step}")
+    assert own_engine.api("POST", "/containers/box/start").status == 204
+    assert own_engine.wait_exit() == -9
+    own_engine.start()
+    runs = wait_until(
+        lambda: own_engine.dockyard("logs", "box").stdout.count("run") == 3 and own_engine.wait_state("box", "exited"),
+        30,
+        "all of its runs, and no more",
+    )
+    assert runs["RestartCount"] == 2
+    own_engine.remove_containers()
+    assert_clean(own_engine)
+
+
+def test_prune(own_engine: Engine) -> None:
+    own_engine.busybox()
+    for name in ("box", "crate"):
+        assert create(own_engine, name) == 201
+    armed(own_engine, "container-prune:1")
+    dying_request(own_engine, "POST", "/containers/prune")
+    own_engine.start()
+    assert len(own_engine.containers()) == 1
+    assert own_engine.api("POST", "/containers/prune").status == 200
+    assert_clean(own_engine)
