@@ -19,6 +19,8 @@ from types import TracebackType
 from typing import Any
 
 from core import about
+from core.container.archives import ArchiveService
+from core.container.commit import CommitService
 from core.container.execs import ExecService
 from core.container.files import Graveyard
 from core.container.pausing import Pauser
@@ -106,6 +108,10 @@ class Engine:
         self.restarts = RestartService(self.containers, self.supervisor)
         self.sizes = Sizes(self.images, self.snapshots)
         self.container_pruner = ContainerPruner(self.containers, self.sizes, self.events)
+        self.archives = ArchiveService(
+            self.containers, self.snapshots, self.events, os.path.join(root, "cache", "view")
+        )
+        self.commits = CommitService(self.containers, self.archives, self.images, self.snapshots, self.events, root)
         self.updates = UpdateService(self.containers, self.runtime, self.events)
         self.execs = ExecService(self.store, self.supervisor, self.events, self.containers.seccomp_path)
         self.images.in_use = self._users_of_image

@@ -31,9 +31,11 @@ MAP: dict[str, set[str]] = {
     "core.linux": {"core.linux", "core.errors", "core.oci", "core.faults"},
     "core.runtime": {"core.runtime", "core.linux", "core.errors", "core.oci", "core.events", "core.faults"},
     "core.image": _IMAGE,
+    "core.archive": {"core.archive", "core.image", "core.linux", *COMMON},
     "core.network": {"core.network", "core.linux", *COMMON},
     "core.volumes": {"core.volumes", "core.linux", *COMMON},
     "core.container": {
+        "core.archive",
         "core.container",
         "core.image",
         "core.network",
@@ -54,6 +56,7 @@ MAP: dict[str, set[str]] = {
     "core.watch": {"core.watch", "core.build", "core.container", *COMMON},
     "core.api": {
         "core.api",
+        "core.archive",
         "core.watch",
         "core.build",
         "core.container",

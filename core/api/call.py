@@ -19,6 +19,8 @@ from core.api.versions import Version
 from core.errors import InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
+    from core.container.archives import ArchiveService
+    from core.container.commit import CommitService
     from core.container.execs import ExecService
     from core.container.logs import LogReader
     from core.container.pruning import ContainerPruner
@@ -63,6 +65,10 @@ class Engine(Protocol):
     def volumes(self) -> VolumeService: ...
     @property
     def execs(self) -> ExecService: ...
+    @property
+    def archives(self) -> ArchiveService: ...
+    @property
+    def commits(self) -> CommitService: ...
     @property
     def updates(self) -> UpdateService: ...
     @property

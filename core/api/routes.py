@@ -13,6 +13,7 @@ from typing import NamedTuple
 from aiohttp.web_response import StreamResponse
 
 from core.api import (
+    archives,
     container_streams,
     containers,
     dockyard,
@@ -55,6 +56,12 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("POST", "/containers/{id}/rename", Route(containers.rename)),
     ("POST", "/containers/{id}/update", Route(containers.update)),
     ("POST", "/containers/prune", Route(containers.prune)),
+    ("GET", "/containers/{id}/archive", Route(archives.get)),
+    ("HEAD", "/containers/{id}/archive", Route(archives.stat)),
+    ("PUT", "/containers/{id}/archive", Route(archives.put)),
+    ("GET", "/containers/{id}/changes", Route(archives.changes)),
+    ("GET", "/containers/{id}/export", Route(archives.export)),
+    ("POST", "/commit", Route(archives.commit)),
     ("POST", "/containers/{id}/pause", Route(containers.pause)),
     ("POST", "/containers/{id}/unpause", Route(containers.unpause)),
     ("POST", "/containers/{id}/wait", Route(container_streams.wait, streaming=True)),

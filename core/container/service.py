@@ -81,7 +81,7 @@ class ContainerService:
         self._events = events
         self._graveyard = graveyard
         self._volumes = volumes
-        self._pauser = pauser
+        self.pauser = pauser
         self._seccomp = SeccompCache(os.path.join(root, "cache", "seccomp"))
         self._locks: dict[str, asyncio.Lock] = {}
         self._pending = PendingStreams()
@@ -328,17 +328,17 @@ class ContainerService:
         await self._supervisor.signal(current, number, everything=everything)
         ends_it = number in (signal.SIGKILL, specgen.stop_signal(current))
         if ends_it and getattr(self.store.find(current.id), "status", None) is Status.PAUSED:
-            self._pauser.thaw(current)
+            self.pauser.thaw(current)
 
     async def pause(self, ref: str) -> None:
         """Stop all its processes where they are; see :class:`~core.container.pausing.Pauser`."""
         async with self.locked(ref) as container:
-            await self._pauser.pause(container)
+            await self.pauser.pause(container)
 
     async def unpause(self, ref: str) -> None:
         """Let them go on."""
         async with self.locked(ref) as container:
-            await self._pauser.unpause(container)
+            await self.pauser.unpause(container)
 
     async def kill(self, ref: str, signal_name: str = "KILL") -> None:
         """Send one signal to pid 1. Conflict when it does not run."""

@@ -51,7 +51,11 @@ def extract(source: BinaryIO, folder: str, what: str = "layer", *, need_end: boo
         pipeline = Pipeline(decompress(source), CHUNK)
         with pipeline as chunks:
             stream = Stream(chunks)
-            size = _Extraction(folder).run(stream, need_end)
+            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                size = Extraction(root).run(stream, need_end)
+            finally:
+                os.close(root)
             stream.finish()
         return pipeline.digest(), size
     except DockyardError:
@@ -75,12 +79,16 @@ def is_opaque(folder: str) -> bool:
         return False
 
 
-class _Extraction:
-    """The state of one run: the root, the parent that was opened last, folders whose times come at the end."""
+class Extraction:
+    """The state of one run: the root, the parent that was opened last, folders whose times come at the end.
 
-    def __init__(self, folder: str) -> None:
-        self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._parent = ("", self._root)
+    ``below`` is the folder inside the root that entries are relative to; links are followed inside the root.
+    """
+
+    def __init__(self, root: int, below: str = ".") -> None:
+        self._root = root
+        self._below = below
+        self._parent: tuple[str | None, int] = (None, -1)
         self._times: dict[str, int] = {}
         self._size = 0
         self._unchecked = _CHECK_EVERY
@@ -95,12 +103,15 @@ class _Extraction:
             return self._size
         finally:
             self._close_parent()
-            os.close(self._root)
 
     def _close_parent(self) -> None:
-        if self._parent[1] != self._root:
+        if self._parent[1] >= 0:
             os.close(self._parent[1])
-        self._parent = ("", self._root)
+        self._parent = (None, -1)
+
+    def _open(self, path: str, flags: int = _DIRECTORY) -> int:
+        """What is at ``path`` below the folder that entries are relative to; an O_PATH descriptor."""
+        return syscalls.open_in_root(self._root, f"{self._below}/{path}" if path else self._below, flags)
 
     def _one(self, stream: Stream, entry: tarfile.TarInfo) -> None:
         name = clean_name(entry.name)
@@ -124,7 +135,7 @@ class _Extraction:
 
     def _root_entry(self, entry: tarfile.TarInfo) -> None:
         if entry.isdir():
-            os.fchown(self._root, *_owner(entry))
+            os.fchown(self._root, *self._owner(entry))
             os.fchmod(self._root, entry.mode & 0o7777)
             _set_xattrs(entry, self._root)
             self._times["."] = _mtime(entry)
@@ -147,13 +158,11 @@ class _Extraction:
         if head == self._parent[0]:
             return self._parent[1]
         self._close_parent()
-        if not head:
-            return self._root
         try:
-            fd = syscalls.open_in_root(self._root, head, _DIRECTORY)
+            fd = self._open(head)
         except (FileNotFoundError, NotADirectoryError):
             self._make_parents(head)
-            fd = syscalls.open_in_root(self._root, head, _DIRECTORY)
+            fd = self._open(head)
         self._parent = (head, fd)
         return fd
 
@@ -161,11 +170,11 @@ class _Extraction:
         """Folders that no entry named, as tar makes them."""
         done = "."
         for part in head.split("/"):
-            above = syscalls.open_in_root(self._root, done, _DIRECTORY)
+            above = self._open(done)
             try:
                 if not _exists(above, part) or _is_mark(above, part):
                     _make_folder(above, part)
-                    os.chmod(part, 0o755, dir_fd=above)
+                    set_mode(above, part, 0o755)
             finally:
                 os.close(above)
             done = f"{done}/{part}"
@@ -185,19 +194,19 @@ class _Extraction:
 
     def _make(self, stream: Stream, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
         if entry.isdir():
-            _make_folder(parent, base)
+            self._make_folder(entry, parent, base)
             self._times.pop(name, None)
             self._times[name] = _mtime(entry)
         elif entry.islnk():
             self._make_hardlink(entry, parent, base, name)
             return
         else:
-            _clear(parent, base)
+            self._clear(entry, parent, base)
             if entry.isreg():
                 self._make_file(stream, entry, parent, base)
                 return
             _make_special(entry, parent, base)
-        _set_owner_and_mode(entry, parent, base)
+        self._set_owner_and_mode(entry, parent, base)
         _set_xattrs(entry, f"/proc/self/fd/{parent}/{base}", follow=False)
         if not entry.isdir():
             os.utime(base, ns=(_mtime(entry), _mtime(entry)), dir_fd=parent, follow_symlinks=False)
@@ -208,7 +217,7 @@ class _Extraction:
         try:
             self._size += _copy(stream, entry, fd)
             # The owner first: chown clears the setuid bit and the capabilities.
-            os.fchown(fd, *_owner(entry))
+            os.fchown(fd, *self._owner(entry))
             os.fchmod(fd, entry.mode & 0o7777)
             _set_xattrs(entry, fd)
             os.utime(fd, ns=(_mtime(entry), _mtime(entry)))
@@ -221,23 +230,38 @@ class _Extraction:
             return  # tar writes a file that it was given twice so
         head, _, target = linked.rpartition("/")
         try:
-            source = syscalls.open_in_root(self._root, head or ".", _DIRECTORY)
+            source = self._open(head)
         except FileNotFoundError:
             raise _no_target(entry) from None
         try:
             found = os.lstat(target, dir_fd=source)
             if _exists(parent, base) and os.path.samestat(found, os.lstat(base, dir_fd=parent)):
                 return
-            _clear(parent, base)
+            self._clear(entry, parent, base)
             os.link(target, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
             raise _no_target(entry) from None
         finally:
             os.close(source)
 
+    def _owner(self, entry: tarfile.TarInfo) -> tuple[int, int]:
+        return owner(entry)
+
+    def _make_folder(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+        _make_folder(parent, base)
+
+    def _clear(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+        """A later entry replaces an earlier one of the same name."""
+        clear(parent, base)
+
+    def _set_owner_and_mode(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+        os.chown(base, *self._owner(entry), dir_fd=parent, follow_symlinks=False)
+        if not entry.issym():
+            set_mode(parent, base, entry.mode & 0o7777)
+
     def _set_time(self, name: str, mtime: int) -> None:
         try:
-            fd = syscalls.open_in_root(self._root, name, _DIRECTORY | os.O_NOFOLLOW)
+            fd = self._open(name, _DIRECTORY | os.O_NOFOLLOW)
         except OSError:
             return  # a later entry put something else in its place
         try:
@@ -320,7 +344,8 @@ def clean_name(name: str) -> str:
     return "/".join(parts)
 
 
-def _owner(entry: tarfile.TarInfo) -> tuple[int, int]:
+def owner(entry: tarfile.TarInfo) -> tuple[int, int]:
+    """User and group of an entry. Corrupt when they are out of range."""
     for number in (entry.uid, entry.gid):
         if not 0 <= number <= 2**32 - 2:
             raise Corrupt(f"entry {entry.name!r}: owner {number} is out of range")
@@ -361,13 +386,6 @@ def _copy(stream: Stream, entry: tarfile.TarInfo, fd: int) -> int:
     return written
 
 
-def _set_owner_and_mode(entry: tarfile.TarInfo, parent: int, base: str) -> None:
-    os.chown(base, *_owner(entry), dir_fd=parent, follow_symlinks=False)
-    if not entry.issym():
-        # What was just made here is no link, and nobody else writes in this folder.
-        os.chmod(base, entry.mode & 0o7777, dir_fd=parent)
-
-
 def _set_xattrs(entry: tarfile.TarInfo, target: int | str, *, follow: bool = True) -> None:
     """security.capability and user.*; never trusted.* or user.overlay.*, which are overlayfs's own words."""
     for key, value in entry.pax_headers.items():
@@ -384,8 +402,18 @@ def _set_xattrs(entry: tarfile.TarInfo, target: int | str, *, follow: bool = Tru
                 raise
 
 
-def _clear(parent: int, base: str) -> None:
-    """A later entry replaces an earlier one of the same name."""
+def set_mode(parent: int, base: str, mode: int) -> None:
+    """chmod(2) that follows no link: whoever else writes in this folder may have put one there meanwhile."""
+    fd = os.open(base, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not stat.S_ISLNK(os.fstat(fd).st_mode):
+            os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
+
+
+def clear(parent: int, base: str) -> None:
+    """Remove whatever has this name."""
     try:
         os.unlink(base, dir_fd=parent)
     except FileNotFoundError:

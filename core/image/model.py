@@ -20,7 +20,11 @@ _LATEST = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that is here. ``layers`` are DiffIDs, base first; ``created`` in nanoseconds since the epoch."""
+    """An image that is here. ``layers`` are DiffIDs, base first; ``created`` in nanoseconds since the epoch.
+
+    ``parent`` is the id of the image it was made from, "" when that is not known; ``tagged`` is when it last got a
+    name.
+    """
 
     id: str
     config: oci.Image
@@ -29,6 +33,8 @@ class Image:
     created: int
     tags: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
+    parent: str = ""
+    tagged: int = 0
 
     @property
     def architecture(self) -> str:

@@ -1,12 +1,14 @@
 """The tables of images and snapshots::
 
-    images (id, config, created, size)
+    images (id, config, created, size, parent, tagged)
        │ 1
        ├───< image_layers (image_id, position, diff_id) >───1 layers (diff_id, folder, size)
        └───< tags (name, image_id)
     snapshots (key, image_id)          no foreign key: an image may be removed by force under a stopped container
 
-``layers.folder`` names a folder below ``<root>/layers``. A layer exists exactly as long as a row names it.
+``images.parent`` is the id of the image it was made from, as far as that is known here, else ""; ``images.tagged`` is
+when it last got a name (nanoseconds, 0: never). ``layers.folder`` names a folder below ``<root>/layers``. A layer
+exists exactly as long as a row names it.
 """
 
 from __future__ import annotations
@@ -44,5 +46,12 @@ MIGRATIONS: list[tuple[int, str]] = [
             lower    TEXT NOT NULL
         ) WITHOUT ROWID;
         """,
-    )
+    ),
+    (
+        2,
+        """
+        ALTER TABLE images ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+        ALTER TABLE images ADD COLUMN tagged INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 ]

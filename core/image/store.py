@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
-from core import oci
+from core import faults, oci
 from core.db import Database
 from core.errors import Conflict, Corrupt, InvalidArgument, NotFound, from_os_error
 from core.image import archive, content, host, intake, layers, model, reference, trees
@@ -62,6 +64,8 @@ class ImageStore:
                 row["size"],
                 row["created"],
                 tuple(tags.get(row["id"], ())),
+                parent=row["parent"],
+                tagged=row["tagged"],
             )
 
     # --- reading -----------------------------------------------------------------------------------
@@ -93,6 +97,14 @@ class ImageStore:
         if not found:
             raise NotFound(f"No such image: {name or ref}")
         return found[0], ""
+
+    def children(self, image_id: str) -> list[Image]:
+        """The images that were made from this one."""
+        return [image for image in self._images.values() if image.parent == image_id]
+
+    def layer_sizes(self) -> dict[str, int]:
+        """DiffID → bytes of its files, of every layer."""
+        return {row["diff_id"]: row["size"] for row in self._db.execute("SELECT diff_id, size FROM layers")}
 
     def layer_folders(self, image: Image) -> list[str]:
         """The folders of its layers, topmost first, as overlayfs wants them.
@@ -126,7 +138,7 @@ class ImageStore:
         platform: str = "",
     ) -> Image:
         """Make an image of one layer from a root file system's tar."""
-        wanted = self._free_name(name) if name else ""
+        wanted = self.free_name(name) if name else ""
         document = model.imported(instructions, message, platform)
         made = intake.Unpacked()
         async with self._loading_one():
@@ -140,6 +152,23 @@ class ImageStore:
                 await intake.in_thread(intake.discard, made, self._tmp)
         self._publish("image", "import", image.id, {"name": wanted or image.id})
         return image
+
+    async def commit(self, file: BinaryIO, document: Any, parent: str, name: str) -> Image:
+        """Make an image of ``parent``'s layers and one more, whose uncompressed tar is in ``file``.
+
+        ``document`` is its config, with the DiffIDs of the parent's layers. Raises Corrupt and Exhausted.
+        """
+        made = intake.Unpacked()
+        async with self._loading_one():
+            self._pinned.update(document["rootfs"]["diff_ids"])
+            try:
+                diff_id = await intake.in_thread(intake.unpack, file, self._tmp, "the container's changes", made, True)
+                faults.point("commit", 2)
+                document["rootfs"]["diff_ids"] = [*document["rootfs"]["diff_ids"], diff_id]
+                with self._changing(made):
+                    return self._keep(model.dump(document), document, made, [name] if name else [], parent)
+            finally:
+                await intake.in_thread(intake.discard, made, self._tmp)
 
     async def load(self, source: AsyncIterator[bytes], progress: Callable[[str], None]) -> list[str]:
         """Bring in every image of a docker-archive or OCI-archive: all, or none. Returns Docker's messages."""
@@ -157,7 +186,7 @@ class ImageStore:
                 found = await intake.in_thread(opened.images)
                 for image in found:
                     for name in image.names:
-                        self._free_name(name)
+                        self.free_name(name)
                     await self._unpack_layers(opened, image, made, progress)
             return self._keep_all(found, made)
         finally:
@@ -220,16 +249,16 @@ class ImageStore:
         for digest in set(self._content.all()) - set(self._images):
             self._content.delete(digest)
 
-    def _keep(self, data: bytes, config: oci.Image, made: intake.Unpacked, names: list[str]) -> Image:
+    def _keep(self, data: bytes, config: oci.Image, made: intake.Unpacked, names: list[str], parent: str = "") -> Image:
         """Move the layers into place and write the rows: the image is here now."""
         image_id = self._content.write([data])
         if image_id not in self._images:
-            self._insert(image_id, config, made)
+            self._insert(image_id, config, made, parent)
         for name in names:
             self._tag(name, image_id)
         return self._images[image_id]
 
-    def _insert(self, image_id: str, config: oci.Image, made: intake.Unpacked) -> None:
+    def _insert(self, image_id: str, config: oci.Image, made: intake.Unpacked, parent: str) -> None:
         diff_ids = config["rootfs"]["diff_ids"]
         with self._db.transaction():
             for diff_id in diff_ids:
@@ -240,10 +269,13 @@ class ImageStore:
                 for d in set(diff_ids)
             )
             created = model.nanoseconds(config.get("created") or "")
-            self._db.execute("INSERT INTO images VALUES (?, ?, ?, ?)", (image_id, json.dumps(config), created, size))
+            self._db.execute(
+                "INSERT INTO images (id, config, created, size, parent) VALUES (?, ?, ?, ?, ?)",
+                (image_id, json.dumps(config), created, size, parent),
+            )
             for position, diff_id in enumerate(diff_ids):
                 self._db.execute("INSERT INTO image_layers VALUES (?, ?, ?)", (image_id, position, diff_id))
-        self._images[image_id] = Image(image_id, config, tuple(diff_ids), size, created)
+        self._images[image_id] = Image(image_id, config, tuple(diff_ids), size, created, parent=parent)
 
     def _place_layer(self, diff_id: str, folder: str, size: int) -> None:
         name = folder.removeprefix(intake.PREFIX)
@@ -255,7 +287,7 @@ class ImageStore:
 
     # --- names -------------------------------------------------------------------------------------
 
-    def _free_name(self, text: str) -> str:
+    def free_name(self, text: str) -> str:
         """The name in its familiar form; ``host`` is taken for ever."""
         name = reference.parse(text)
         if name.repository == "host":
@@ -271,7 +303,7 @@ class ImageStore:
         image = self.get(ref)
         if image.is_host:
             raise InvalidArgument("the image host is part of the engine and cannot be tagged")
-        name = self._free_name(target)
+        name = self.free_name(target)
         with self._changing():
             self._tag(name, image.id)
         self._publish("image", "tag", image.id, {"name": name})
@@ -281,6 +313,9 @@ class ImageStore:
             "INSERT INTO tags VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id",
             (name, image_id),
         )
+        now = time.time_ns()
+        self._db.execute("UPDATE images SET tagged = ? WHERE id = ?", (now, image_id))
+        self._images[image_id] = replace(self._images[image_id], tagged=now)
         before = self._tags.get(name)
         self._tags[name] = image_id
         for changed in {before, image_id} - {None}:
@@ -290,7 +325,7 @@ class ImageStore:
         image = self._images.get(image_id)
         if image is not None:
             tags = tuple(sorted(name for name, owner in self._tags.items() if owner == image_id))
-            self._images[image_id] = Image(image.id, image.config, image.layers, image.size, image.created, tags)
+            self._images[image_id] = replace(image, tags=tags)
 
     def _untag(self, name: str) -> None:
         image_id = self._tags.pop(name)
@@ -307,10 +342,20 @@ class ImageStore:
             raise InvalidArgument("the image host is part of the engine and cannot be removed")
         with self._changing():
             report = self._untag_for_removal(image, name, ref, force)
-        if report and (self._images[image.id].tags or self._is_running(image)):
+        if report and (self._images[image.id].tags or self._is_running(image) or self.children(image.id)):
             return report
         self._check_deletable(image, force)
-        return report + self._delete(self._images[image.id])
+        report += self._delete(self._images[image.id])
+        return report + self._delete_parents(image) if prune else report
+
+    def _delete_parents(self, image: Image) -> list[dict[str, str]]:
+        """The images it was made from, up to the first that has a name, another child or a container."""
+        report: list[dict[str, str]] = []
+        parent = self._images.get(image.parent)
+        while parent is not None and not (parent.tags or self.children(parent.id) or self.in_use(parent.id)):
+            report += self._delete(parent)
+            parent = self._images.get(parent.parent)
+        return report
 
     def _untag_for_removal(self, image: Image, name: str, ref: str, force: bool) -> list[dict[str, str]]:
         """The names that go first: the one that was said, or with an id the only one (moby: ``ImageDelete``)."""
@@ -335,6 +380,8 @@ class ImageStore:
         return any(running for _, running in self.in_use(image.id))
 
     def _check_deletable(self, image: Image, force: bool) -> None:
+        if self.children(image.id):
+            raise _cannot_delete(image, "cannot be forced", "image has dependent child images")
         for container_id, running in self.in_use(image.id):
             if running:
                 raise _cannot_delete(

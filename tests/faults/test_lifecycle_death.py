@@ -8,9 +8,9 @@ from tests.faults.test_daemon_death import armed, assert_clean, create, dying_re
 from tests.support import Engine, wait_until
 
 
-def running(engine: Engine, **members: object) -> None:
+def running(engine: Engine) -> None:
     engine.busybox()
-    assert create(engine, **members) == 201
+    assert create(engine) == 201
     assert engine.api("POST", "/containers/box/start").status == 204
 
 
@@ -96,3 +96,26 @@ def test_prune(own_engine: Engine) -> None:
     assert len(own_engine.containers()) == 1
     assert own_engine.api("POST", "/containers/prune").status == 200
     assert_clean(own_engine)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_commit(own_engine: Engine, step: int) -> None:
+    running(own_engine)
+    own_engine.dockyard("exec", "box", "sh", "-c", "echo kept > /f", check=True)
+    armed(own_engine, f"commit:{step}")
+    before = layers(own_engine)
+    dying_request(own_engine, "POST", "/commit?container=box&repo=made&tag=1")
+    own_engine.start()
+    names = [image["RepoTags"] for image in own_engine.api("GET", "/images/json").body]
+    assert (["made:1"] in names) == (step == 3)
+    assert (layers(own_engine) == before) == (step < 3)
+    assert own_engine.inspect("box")["State"]["Status"] == "running"
+    assert own_engine.api("POST", "/commit?container=box&repo=made&tag=1").status == 201
+    assert own_engine.dockyard("run", "--rm", "made:1", "cat", "/f", check=True).stdout == "kept\n"
+    own_engine.remove_containers()
+    assert_clean(own_engine)
+
+
+def layers(engine: Engine) -> list[str]:
+    """The folders of all layers."""
+    return sorted(path.name for path in (engine.root / "layers").iterdir())

@@ -277,3 +277,15 @@ CONTAINER_PRUNE_FLAGS = """\
 filter list Provide filter values (e.g. "until=<timestamp>")
 force,f bool Do not prompt for confirmation
 """
+CP_FLAGS = """\
+archive,a bool Archive mode (copy all uid/gid information)
+follow-link,L bool Always follow symbol link in SRC_PATH
+quiet,q bool Suppress the line that tells how much was copied
+"""
+COMMIT_FLAGS = """\
+author,a string Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
+change,c list Apply Dockerfile instruction to the created image
+message,m string Commit message
+pause,p bool=true Pause container during commit
+"""
+EXPORT_FLAGS = "output,o string Write to a file, instead of STDOUT\n"

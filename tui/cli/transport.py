@@ -160,9 +160,9 @@ class Connection:
         except OSError as error:
             raise CliError(f"the engine at {self.path} hung up: {error.strerror}") from None
 
-    def send_stream(self, where: str, pieces: Iterable[bytes], content_type: str) -> Response:
-        """POST ``pieces`` as a chunked upload. An engine that refuses half-way answers before it hangs up."""
-        head = f"POST {where} HTTP/1.1\r\nHost: dockyard\r\nContent-Type: {content_type}\r\n"
+    def send_stream(self, where: str, pieces: Iterable[bytes], content_type: str, method: str = "POST") -> Response:
+        """Send ``pieces`` as a chunked upload. An engine that refuses half-way answers before it hangs up."""
+        head = f"{method} {where} HTTP/1.1\r\nHost: dockyard\r\nContent-Type: {content_type}\r\n"
         try:
             self.socket.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
             for piece in pieces:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from tui.cli.flag_tables import (
     ATTACH_FLAGS,
+    COMMIT_FLAGS,
     CONTAINER_PRUNE_FLAGS,
+    CP_FLAGS,
     CREATE_FLAGS,
     EVENTS_FLAGS,
     EXEC_FLAGS,
+    EXPORT_FLAGS,
     FORMAT,
     IMAGES_FLAGS,
     IMPORT_FLAGS,
@@ -52,6 +55,7 @@ _MANY = "[OPTIONS] CONTAINER [CONTAINER...]"
 _RUN = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 _ONE = "[OPTIONS] CONTAINER"
 _LIFE = "tui.cli.lifecycle:"
+_COPY = "tui.cli.copy:"
 _SYSTEM = "tui.cli.system:"
 _IMAGE = "tui.cli.images:"
 _VOLUME = "tui.cli.volumes:"
@@ -63,11 +67,18 @@ _ROWS = (
     ("logs", _ONE, (1, 1), "tui.cli.logs:run", "Fetch the logs of a container", LOGS_FLAGS),
     ("attach", _ONE, (1, 1), "tui.cli.attach:attach",
      "Attach local standard input, output, and error streams to a running container", ATTACH_FLAGS),
+    ("commit", "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", (1, 2), _COPY + "commit",
+     "Create a new image from a container's changes", COMMIT_FLAGS),
     ("completion", "bash|zsh|fish", (1, 1), "tui.cli.completion:run", "Generate the completion script for a shell", ""),
+    ("cp", "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-", (2, 2), _COPY + "cp",
+     "Copy files/folders between a container and the local filesystem", CP_FLAGS),
     ("create", _RUN, (1, -1), "tui.cli.run:create", "Create a new container", CREATE_FLAGS),
     ("demo", "[OPTIONS]", (0, 0), "tui.cli.demo:run", "Start some containers to look at",
      "rm bool Remove what the demo made\n"),
+    ("diff", "CONTAINER", (1, 1), _COPY + "diff", "Inspect changes to files or directories on a container's filesystem",
+     ""),
     ("events", "[OPTIONS]", (0, 0), "tui.cli.events:run", "Get real time events from the server", EVENTS_FLAGS),
+    ("export", _ONE, (1, 1), _COPY + "export", "Export a container's filesystem as a tar archive", EXPORT_FLAGS),
     ("images", "[OPTIONS] [REPOSITORY[:TAG]]", (0, 1), _IMAGE + "images", "List images", IMAGES_FLAGS),
     ("import", "[OPTIONS] file|- [REPOSITORY[:TAG]]", (1, 2), _IMAGE + "import_rootfs",
      "Import the contents from a tarball to create a filesystem image", IMPORT_FLAGS),
@@ -108,7 +119,10 @@ _ROWS = (
 VERBS = {row[0]: row for row in _ROWS}
 
 #: Docker's noun forms: noun → (its own name for a verb → our verb).
-_SAME = "attach create exec inspect kill logs pause rename restart rm run start stop unpause update wait"
+_SAME = (
+    "attach commit cp create diff exec export inspect kill logs pause rename restart rm run start stop unpause update "
+    "wait"
+)
 NOUNS = {
     "container": {"ls": "ps", "list": "ps", "ps": "ps", "remove": "rm",
                   "prune": "container prune", **{name: name for name in _SAME.split()}},
@@ -121,7 +135,7 @@ NOUNS = {
 
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
-    "build builder buildx checkpoint commit compose config context cp diff export history login logout manifest "
+    "build builder buildx checkpoint compose config context history login logout manifest "
     "network node plugin port prune push save search secret service stack stats swarm tag top trust "
     "".split()
 )
