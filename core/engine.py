@@ -37,6 +37,7 @@ from core.container.waiting import Waiters
 from core.db import Database
 from core.errors import Conflict, Forbidden, Unsupported
 from core.events import EventBus
+from core.image.pruning import ImagePruner
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
 from core.linux import cgroups, placement
@@ -93,6 +94,7 @@ class Engine:
         self.runtime = Runtime(root, run, self.placement)
         await self.runtime.start()
         self.images = ImageStore(self.db, root, run, self.events.publish)
+        self.image_pruner = ImagePruner(self.images, self.events.publish)
         self.snapshots = Snapshotter(self.db, root, self.images)
         self.waiters = Waiters()
         self.store = ContainerStore(self.db)
@@ -185,7 +187,7 @@ class Engine:
 
 def make_private(root: str) -> None:
     """Keep what lies in the root folder to root, also where somebody else made that folder (CVE-2021-41091)."""
-    for name in ("blobs", "cache", "containers", "host", "layers", "snapshots", "tmp", "volumes"):
+    for name in ("blobs", "cache", "containers", "host", "layers", "recipes", "snapshots", "tmp", "volumes"):
         path = os.path.join(root, name)
         os.makedirs(path, mode=0o700, exist_ok=True)
         os.chmod(path, 0o700)

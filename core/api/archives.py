@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import logging
 import stat as modes
-from contextlib import suppress
 from typing import Any
 
 from aiohttp.web_response import Response, StreamResponse
 
 from core.api.call import Call, empty, reply
-from core.api.streams import Connection, Hijacked
+from core.api.downloads import send_archive
 from core.archive.lookup import Found
-from core.archive.sinks import ChunkedSink
-from core.container.archives import Reading
 from core.container.inspect import rfc3339
-from core.errors import DockyardError, InvalidArgument
-
-log = logging.getLogger("dockyard.api")
+from core.errors import InvalidArgument
 
 _TAR = "application/x-tar"
 #: Mode bits of Go's io/fs.FileMode, which the path stat carries.
@@ -71,13 +64,14 @@ async def stat(call: Call) -> StreamResponse:
 async def get(call: Call) -> StreamResponse:
     """``GET /containers/{id}/archive``"""
     async with call.engine.archives.read(call.parameters["id"], _path(call)) as reading:
-        return await _send(call, reading, {"X-Docker-Container-Path-Stat": path_stat(reading.found)})
+        headers = {"X-Docker-Container-Path-Stat": path_stat(reading.found)}
+        return await send_archive(call, _TAR, headers, reading.send)
 
 
 async def export(call: Call) -> StreamResponse:
     """``GET /containers/{id}/export``"""
     async with call.engine.archives.export(call.parameters["id"]) as reading:
-        return await _send(call, reading, {}, "application/octet-stream")
+        return await send_archive(call, "application/octet-stream", {}, reading.send)
 
 
 async def put(call: Call) -> StreamResponse:
@@ -117,25 +111,3 @@ async def commit(call: Call) -> StreamResponse:
         pause=call.flag("pause", default=True),
     )
     return reply({"Id": image.id}, 201)
-
-
-async def _send(call: Call, reading: Reading, headers: dict[str, str], kind: str = _TAR) -> StreamResponse:
-    """The tar, written by the view's thread straight onto the client's socket.
-
-    The connection ends with the answer. A tar that breaks off lacks the last chunk, and no client takes it for whole.
-    """
-    connection = call.request.protocol
-    assert isinstance(connection, Connection)
-    lines = ["HTTP/1.1 200 OK", f"Content-Type: {kind}", "Transfer-Encoding: chunked", "Connection: close"]
-    lines += [f"{key}: {value}" for key, value in {**call.headers, **headers}.items()]
-    sock, _ = await connection.hijack("\r\n".join([*lines, "", ""]).encode())
-    sink = ChunkedSink(sock)
-    try:
-        await reading.send(sink)
-        await asyncio.to_thread(sink.finish)
-    except (DockyardError, OSError) as error:
-        log.warning("%s broke off: %s", call.path, error)
-    finally:
-        with suppress(OSError):
-            sock.close()
-    return Hijacked()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from core.container.update import UpdateService
     from core.container.volumes import VolumeService
     from core.events import EventBus
+    from core.image.pruning import ImagePruner
     from core.image.store import ImageStore
 
 #: Bytes of a JSON body at most; a create request with a hundred kilobytes of environment is far below.
@@ -73,6 +74,8 @@ class Engine(Protocol):
     def updates(self) -> UpdateService: ...
     @property
     def sizes(self) -> Sizes: ...
+    @property
+    def image_pruner(self) -> ImagePruner: ...
     @property
     def container_pruner(self) -> ContainerPruner: ...
     @property

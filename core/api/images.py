@@ -1,20 +1,28 @@
-"""``/images``: list, inspect, history, tag, remove, import, load."""
+"""``/images``: list, inspect, history, tag, remove, prune, import, load, save."""
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from aiohttp.web_response import StreamResponse
 
 from core.api.call import Call, empty, line, not_supported, reply
+from core.api.downloads import send_archive
 from core.api.streams import whole_stream
 from core.container.inspect import rfc3339
 from core.errors import InvalidArgument, Unsupported
+from core.image.model import nanoseconds
+from core.image.reference import fits
+from core.image.saving import plan_of
+from core.image.saving import save as write_archive
+from core.moments import parse_moment
 
 if TYPE_CHECKING:
     from core.image.model import Image
 
+_TAR = "application/x-tar"
 _FILTERS = ("before", "dangling", "label", "reference", "since", "until")
 
 
@@ -24,12 +32,25 @@ async def list_all(call: Call) -> StreamResponse:
     for key in filters:
         if key not in _FILTERS:
             raise InvalidArgument(f"invalid filter '{key}'")
-        if key in ("before", "since", "until"):
-            raise not_supported(f"filter '{key}'")
     if call.text("filter"):  # before API 1.28
         filters["reference"] = [call.text("filter")]
-    images = sorted(call.engine.images.all(), key=lambda image: image.created, reverse=True)
-    return reply([_summary(image) for image in images if _matches(image, filters)])
+    store = call.engine.images
+    images = [image for image in store.all() if _matches(image, filters) and _is_between(call, image, filters)]
+    if not (call.flag("all") or "dangling" in filters):
+        images = [image for image in images if image.tags or not store.children(image.id)]
+    images.sort(key=lambda image: image.created, reverse=True)
+    return reply([_summary(image) for image in images])
+
+
+def _is_between(call: Call, image: Image, filters: dict[str, list[str]]) -> bool:
+    """``before`` and ``since`` name an image, ``until`` is a point in time."""
+    get = call.engine.images.get
+    now = time.time_ns()
+    return (
+        all(image.created < get(ref).created for ref in filters.get("before", ()))
+        and all(image.created > get(ref).created for ref in filters.get("since", ()))
+        and all(image.created < parse_moment(text, now) for text in filters.get("until", ()))
+    )
 
 
 def _matches(image: Image, filters: dict[str, list[str]]) -> bool:
@@ -39,16 +60,16 @@ def _matches(image: Image, filters: dict[str, list[str]]) -> bool:
         if key not in labels or (equals and labels[key] != wanted):
             return False
     dangling = filters.get("dangling")
-    if dangling and (dangling[0] in ("true", "1")) == bool(image.tags):
+    if dangling and dangling[0].lower() not in ("true", "false", "1", "0"):
+        raise InvalidArgument(f"invalid filter 'dangling=[{dangling[0]}]'")
+    if dangling and (dangling[0].lower() in ("true", "1")) == bool(image.tags):
         return False
     references = filters.get("reference")
-    return not references or any(_is_reference(tag, wanted) for tag in image.tags for wanted in references)
+    return not references or any(fits(tag, _familiar(wanted)) for tag in image.tags for wanted in references)
 
 
-def _is_reference(tag: str, pattern: str) -> bool:
-    """Whether ``tag`` is what ``pattern`` means: a name, with or without tag, with ``*`` as in Docker."""
-    name = tag.rpartition(":")[0]
-    return fnmatchcase(tag, pattern) or fnmatchcase(name, pattern)
+def _familiar(pattern: str) -> str:
+    return pattern.removeprefix("docker.io/library/").removeprefix("docker.io/")
 
 
 def _config(image: Image) -> dict[str, Any]:
@@ -58,7 +79,7 @@ def _config(image: Image) -> dict[str, Any]:
 def _summary(image: Image) -> dict[str, Any]:
     return {
         "Id": image.id,
-        "ParentId": "",
+        "ParentId": image.parent,
         "RepoTags": list(image.tags),
         "RepoDigests": list(image.digests),
         "Created": image.created // 1_000_000_000,
@@ -76,7 +97,7 @@ async def inspect(call: Call) -> StreamResponse:
         "Id": image.id,
         "RepoTags": list(image.tags),
         "RepoDigests": list(image.digests),
-        "Parent": "",
+        "Parent": image.parent,
         "Comment": "",
         "Created": rfc3339(image.created),
         "DockerVersion": "",
@@ -87,7 +108,7 @@ async def inspect(call: Call) -> StreamResponse:
         "Size": image.size,
         "GraphDriver": {"Name": "overlay2", "Data": {}},
         "RootFS": {"Type": "layers", "Layers": list(image.layers)},
-        "Metadata": {"LastTagTime": "0001-01-01T00:00:00Z"},
+        "Metadata": {"LastTagTime": rfc3339(image.tagged)},
     }
     if call.version < (1, 44):
         document["VirtualSize"] = image.size
@@ -95,22 +116,58 @@ async def inspect(call: Call) -> StreamResponse:
 
 
 async def history(call: Call) -> StreamResponse:
-    """``GET /images/{name}/history``, newest step first. The engine knows no size of a single layer."""
-    image = call.engine.images.get(call.parameters["name"])
-    steps = image.config.get("history") or [{}]
-    items: list[dict[str, Any]] = [
-        {
-            "Id": "<missing>",
-            "Created": image.created // 1_000_000_000,
-            "CreatedBy": step.get("created_by") or "",
-            "Tags": None,
-            "Size": 0,
-            "Comment": step.get("comment") or "",
-        }
-        for step in steps
+    """``GET /images/{name}/history``, newest step first."""
+    store = call.engine.images
+    image = store.get(call.parameters["name"])
+    sizes = store.layer_sizes()
+    layers = iter(image.layers)
+    items = [
+        _step(step, image, 0 if step.get("empty_layer") else sizes.get(next(layers, ""), 0)) for step in _steps(image)
     ]
-    items[-1] |= {"Id": image.id, "Tags": list(image.tags) or None, "Size": image.size}
-    return reply(items[::-1])
+    items.reverse()
+    known: Image | None = image
+    for item in items:
+        if known is None:
+            break
+        item |= {"Id": known.id, "Tags": list(known.tags) or None}
+        known = next((parent for parent in store.all() if parent.id == known.parent), None) if known.parent else None
+    return reply(items)
+
+
+def _steps(image: Image) -> list[Any]:
+    return list(image.config.get("history") or [{} for _ in image.layers] or [{}])
+
+
+def _step(step: Any, image: Image, size: int) -> dict[str, Any]:
+    created = nanoseconds(step.get("created") or "") or image.created
+    return {
+        "Id": "<missing>",
+        "Created": created // 1_000_000_000,
+        "CreatedBy": step.get("created_by") or "",
+        "Tags": None,
+        "Size": size,
+        "Comment": step.get("comment") or "",
+    }
+
+
+async def prune(call: Call) -> StreamResponse:
+    """``POST /images/prune``"""
+    gone, freed = await call.engine.image_pruner.prune(call.filters())
+    return reply({"ImagesDeleted": gone or None, "SpaceReclaimed": freed})
+
+
+async def save(call: Call) -> StreamResponse:
+    """``GET /images/get?names=…`` and ``GET /images/{name}/get``"""
+    names = [call.parameters["name"]] if "name" in call.parameters else call.texts("names")
+    if not names:
+        raise InvalidArgument("no image is named", hint="give names")
+    store = call.engine.images
+    plan = plan_of(store, names)
+    with store.keeping(plan.layers):
+        answer = await send_archive(call, _TAR, {}, lambda sink: asyncio.to_thread(write_archive, plan, sink))
+    for image, _ in plan.images:
+        call.engine.events.publish("image", "save", image.id, {"name": image.id})
+    return answer
 
 
 async def tag(call: Call) -> StreamResponse:

@@ -73,7 +73,13 @@ class ChunkedSink:
         self._waiting = 0
 
     def write(self, data: bytes) -> None:
-        """Take ``data``; small pieces are gathered into one chunk."""
+        """Take ``data``; small pieces are gathered into one chunk, a large one is a chunk of its own."""
+        if len(data) >= _BUFFER:
+            self._flush()
+            self._send(b"%x\r\n" % len(data))
+            self._send(data)
+            self._send(b"\r\n")
+            return
         self._parts.append(data)
         self._waiting += len(data)
         if self._waiting >= _BUFFER:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import IO, BinaryIO, TypeVar, cast
 
 from core.errors import Corrupt, DockyardError, Exhausted, InvalidArgument, from_os_error
-from core.image import layers, streams, trees
+from core.image import layers, recipe, streams, trees
 
 _CHECK_EVERY = 8 << 20
 PREFIX = "layer-"
@@ -96,15 +97,28 @@ def unpack(source: IO[bytes], tmp: str, what: str, made: Unpacked, need_end: boo
         os.chmod(path, 0o755)
     except OSError as error:
         raise from_os_error(error, f"unpack {what}") from error
-    diff_id, size = layers.extract(cast(BinaryIO, source), path, what, need_end=need_end)
+    try:
+        with open(recipe_path(tmp, name), "xb") as file:
+            diff_id, size = layers.extract(
+                cast(BinaryIO, source), path, what, need_end=need_end, recorder=recipe.Recorder(file)
+            )
+    except OSError as error:
+        raise from_os_error(error, f"unpack {what}") from error
     made.setdefault(diff_id, (name, size))
     return diff_id
+
+
+def recipe_path(tmp: str, name: str) -> str:
+    """Where the recipe of the layer that is unpacked to ``name`` is written."""
+    return os.path.join(tmp, recipe.PREFIX + name.removeprefix(PREFIX))
 
 
 def discard(made: Unpacked, tmp: str) -> None:
     """Remove what was unpacked and not kept: what was kept lies elsewhere by now."""
     for name in made.names:
         trees.discard(os.path.join(tmp, name))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(recipe_path(tmp, name))
 
 
 async def in_thread(work: Callable[..., T], *args: object) -> T:

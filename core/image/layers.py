@@ -21,6 +21,7 @@ from typing import BinaryIO
 from core.errors import Corrupt, DockyardError, Exhausted, from_os_error
 from core.image import tar, trees
 from core.image.pipeline import Pipeline
+from core.image.recipe import Recorder
 from core.image.streams import CHUNK, Stream, decompress
 from core.linux import syscalls
 
@@ -39,24 +40,28 @@ _OPAQUE_XATTR = "trusted.overlay.opaque"
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
-def extract(source: BinaryIO, folder: str, what: str = "layer", *, need_end: bool = False) -> tuple[str, int]:
+def extract(
+    source: BinaryIO, folder: str, what: str = "layer", *, need_end: bool = False, recorder: Recorder | None = None
+) -> tuple[str, int]:
     """Unpack the (possibly compressed) tar ``source`` into the empty ``folder``.
 
     Returns the DiffID (digest of the uncompressed tar) and the bytes of its files. Raises Corrupt, Unsupported or
     Exhausted, naming the entry; the folder is then in pieces and the caller's to remove. Nothing tells that a tar was
     cut between two entries but its missing end marker: with ``need_end``, for a tar whose digest nobody promised, that
-    is Corrupt.
+    is Corrupt. ``recorder`` gets the tar's recipe; ``source`` must be seekable then.
     """
     try:
         pipeline = Pipeline(decompress(source), CHUNK)
         with pipeline as chunks:
-            stream = Stream(chunks)
+            stream = Stream(chunks, recorder.raw if recorder else None)
             root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                size = Extraction(root).run(stream, need_end)
+                size = Extraction(root, recorder=recorder).run(stream, need_end)
             finally:
                 os.close(root)
             stream.finish()
+        if recorder is not None:
+            _finish(recorder, source)
         return pipeline.digest(), size
     except DockyardError:
         raise
@@ -69,6 +74,17 @@ def extract(source: BinaryIO, folder: str, what: str = "layer", *, need_end: boo
         if type(error).__module__.startswith(("zstandard", "igzip_lib", "isal")):
             raise Corrupt(f"{what} is damaged: {error}") from error
         raise
+
+
+def _finish(recorder: Recorder, source: BinaryIO) -> None:
+    """A tar in which one file replaced another is kept whole: the first one's content is nowhere else."""
+    if recorder.broken:
+        recorder.start_over()
+        source.seek(0)
+        plain = decompress(source)
+        while chunk := plain.read(CHUNK):
+            recorder.raw(chunk)
+    recorder.finish()
 
 
 def is_opaque(folder: str) -> bool:
@@ -85,8 +101,9 @@ class Extraction:
     ``below`` is the folder inside the root that entries are relative to; links are followed inside the root.
     """
 
-    def __init__(self, root: int, below: str = ".") -> None:
+    def __init__(self, root: int, below: str = ".", *, recorder: Recorder | None = None) -> None:
         self._root = root
+        self._recorder = recorder
         self._below = below
         self._parent: tuple[str | None, int] = (None, -1)
         self._times: dict[str, int] = {}
@@ -203,7 +220,7 @@ class Extraction:
         else:
             self._clear(entry, parent, base)
             if entry.isreg():
-                self._make_file(stream, entry, parent, base)
+                self._make_file(stream, entry, parent, base, name)
                 return
             _make_special(entry, parent, base)
         self._set_owner_and_mode(entry, parent, base)
@@ -211,11 +228,11 @@ class Extraction:
         if not entry.isdir():
             os.utime(base, ns=(_mtime(entry), _mtime(entry)), dir_fd=parent, follow_symlinks=False)
 
-    def _make_file(self, stream: Stream, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+    def _make_file(self, stream: Stream, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(base, flags, 0o600, dir_fd=parent)
         try:
-            self._size += _copy(stream, entry, fd)
+            self._size += self._copy(stream, entry, fd, name)
             # The owner first: chown clears the setuid bit and the capabilities.
             os.fchown(fd, *self._owner(entry))
             os.fchmod(fd, entry.mode & 0o7777)
@@ -223,6 +240,27 @@ class Extraction:
             os.utime(fd, ns=(_mtime(entry), _mtime(entry)))
         finally:
             os.close(fd)
+
+    def _copy(self, stream: Stream, entry: tarfile.TarInfo, fd: int, name: str) -> int:
+        """The content of a file, holes left out; how many bytes were written."""
+        written = end = 0
+        for offset, length in tar.pieces(entry):
+            if offset != end:
+                os.lseek(fd, offset, os.SEEK_SET)
+            end = offset + length
+            left = length
+            for piece in stream.content(length):
+                left -= len(piece)
+                while piece:
+                    piece = piece[os.write(fd, piece) :]
+            if left:
+                raise Corrupt(f"the tar ends in the middle of {entry.name!r}")
+            if self._recorder is not None:
+                self._recorder.piece(name, offset, length)
+            written += length
+        if end != entry.size:
+            os.ftruncate(fd, entry.size)
+        return written
 
     def _make_hardlink(self, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
         linked = clean_name(entry.linkname)
@@ -248,11 +286,13 @@ class Extraction:
         return owner(entry)
 
     def _make_folder(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
-        _make_folder(parent, base)
+        if _make_folder(parent, base) and self._recorder is not None:
+            self._recorder.broken = True
 
     def _clear(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
         """A later entry replaces an earlier one of the same name."""
-        clear(parent, base)
+        if clear(parent, base) and self._recorder is not None:
+            self._recorder.broken = True
 
     def _set_owner_and_mode(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
         os.chown(base, *self._owner(entry), dir_fd=parent, follow_symlinks=False)
@@ -270,8 +310,11 @@ class Extraction:
             os.close(fd)
 
 
-def _make_folder(parent: int, base: str) -> None:
-    """A folder stays with what is in it; anything else of that name goes. In a mark's place it hides what is below."""
+def _make_folder(parent: int, base: str) -> bool:
+    """A folder stays with what is in it; anything else of that name goes. In a mark's place it hides what is below.
+
+    Returns whether a file went.
+    """
     try:
         os.mkdir(base, 0o700, dir_fd=parent)
     except FileExistsError:
@@ -281,6 +324,8 @@ def _make_folder(parent: int, base: str) -> None:
             os.mkdir(base, 0o700, dir_fd=parent)
             if marked:
                 _set_opaque(parent, base)
+            return not marked
+    return False
 
 
 def _make_special(entry: tarfile.TarInfo, parent: int, base: str) -> None:
@@ -366,26 +411,6 @@ def _mtime(entry: tarfile.TarInfo) -> int:
     return max(-_FARTHEST, min(found, _FARTHEST))
 
 
-def _copy(stream: Stream, entry: tarfile.TarInfo, fd: int) -> int:
-    """The content of a file, holes left out; how many bytes were written."""
-    written = end = 0
-    for offset, length in tar.pieces(entry):
-        if offset != end:
-            os.lseek(fd, offset, os.SEEK_SET)
-        end = offset + length
-        left = length
-        for piece in stream.pieces(length):
-            left -= len(piece)
-            while piece:
-                piece = piece[os.write(fd, piece) :]
-        if left:
-            raise Corrupt(f"the tar ends in the middle of {entry.name!r}")
-        written += length
-    if end != entry.size:
-        os.ftruncate(fd, entry.size)
-    return written
-
-
 def _set_xattrs(entry: tarfile.TarInfo, target: int | str, *, follow: bool = True) -> None:
     """security.capability and user.*; never trusted.* or user.overlay.*, which are overlayfs's own words."""
     for key, value in entry.pax_headers.items():
@@ -412,11 +437,12 @@ def set_mode(parent: int, base: str, mode: int) -> None:
         os.close(fd)
 
 
-def clear(parent: int, base: str) -> None:
-    """Remove whatever has this name."""
+def clear(parent: int, base: str) -> bool:
+    """Remove whatever has this name; whether there was something."""
     try:
         os.unlink(base, dir_fd=parent)
     except FileNotFoundError:
-        return
+        return False
     except IsADirectoryError:
         trees.remove(base, parent)
+    return True

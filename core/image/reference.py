@@ -36,6 +36,15 @@ class Reference(NamedTuple):
         return self.path.removeprefix("library/") if self.path.count("/") == 1 else self.path
 
     @property
+    def canonical(self) -> str:
+        """In full: ``docker.io/library/busybox:latest``."""
+        return (
+            f"{self.domain}/{self.path}"
+            + (f":{self.tag}" if self.tag else "")
+            + (f"@{self.digest}" if self.digest else "")
+        )
+
+    @property
     def familiar(self) -> str:
         """As people write it: ``busybox:latest``, ``ghcr.io/a/b@sha256:…``."""
         return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
@@ -68,6 +77,30 @@ def parse(text: str) -> Reference:
         hint = "repository name must be lowercase" if path != path.lower() else "write [HOST/]NAME[:TAG]"
         raise InvalidArgument(f"invalid reference format: {text!r}", hint=hint)
     return Reference(domain, path, tag or ("" if digest else DEFAULT_TAG), digest)
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a familiar name, with or without its tag, fits a pattern of Go's ``path.Match``: ``*`` stops at ``/``."""
+    expression = _from_glob(pattern)
+    return bool(re.fullmatch(expression, name) or re.fullmatch(expression, name.rpartition(":")[0]))
+
+
+def _from_glob(pattern: str) -> str:
+    found = []
+    rest = iter(re.findall(r"\\.|\[[^\]]*\]|.", pattern, re.DOTALL))
+    for piece in rest:
+        if piece == "*":
+            found.append("[^/]*")
+        elif piece == "?":
+            found.append("[^/]")
+        elif piece.startswith("[") and len(piece) > 2:
+            inside = piece[1:-1]
+            negated = inside.startswith("^")
+            escaped = re.escape(inside.removeprefix("^")).replace(r"\-", "-")
+            found.append(f"[{'^' if negated else ''}{escaped}]")
+        else:
+            found.append(re.escape(piece.removeprefix("\\") if len(piece) > 1 else piece))
+    return "".join(found)
 
 
 def _is_host(first: str) -> bool:

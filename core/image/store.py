@@ -1,4 +1,10 @@
-"""What images are here and by which names; how they come in and go."""
+"""What images are here and by which names; how they come in and go.
+
+The numbered points (``core.faults``)::
+
+    load     1 unpacked   2 a recipe placed   3 its layer placed   4 rows written
+    commit   2 unpacked (1 and 3: core.container.commit)
+"""
 
 from __future__ import annotations
 
@@ -8,15 +14,17 @@ import json
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from core import faults, oci
 from core.db import Database
 from core.errors import Conflict, Corrupt, InvalidArgument, NotFound, from_os_error
-from core.image import archive, content, host, intake, layers, model, reference, trees
+from core.image import archive, content, documents, host, intake, layers, model, recipe, reference, trees
 from core.image.content import ContentStore
+from core.image.deletable import cannot_delete, check_deletable
 from core.image.model import Image
 from core.image.schema import MIGRATIONS
 
@@ -32,15 +40,18 @@ class ImageStore:
         self._publish = publish
         self._content = ContentStore(root)
         self._layers = os.path.join(root, "layers")
+        self._recipes = os.path.join(root, "recipes")
         self._tmp = os.path.join(root, "tmp")
         self._hosts = os.path.join(root, "host")
         self._load_lock = asyncio.Lock()
-        #: DiffIDs that the load under way needs.
+        #: DiffIDs that the load under way needs, and those that are being saved.
         self._pinned: set[str] = set()
+        self._saved: Counter[str] = Counter()
         self._later: set[asyncio.Task[Any]] = set()
         #: Who uses an image: (container id, whether it runs). Set by the engine.
         self.in_use: Callable[[str], list[tuple[str, bool]]] = lambda image_id: []
-        os.makedirs(self._layers, mode=0o700, exist_ok=True)
+        for folder in (self._layers, self._recipes):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
         db.migrate("image", MIGRATIONS)
         self.host_folder = host.build(self._hosts)
         self._host = model.host_image()
@@ -105,6 +116,34 @@ class ImageStore:
     def layer_sizes(self) -> dict[str, int]:
         """DiffID → bytes of its files, of every layer."""
         return {row["diff_id"]: row["size"] for row in self._db.execute("SELECT diff_id, size FROM layers")}
+
+    def layer_paths(self, diff_id: str) -> tuple[str, str]:
+        """A layer's folder and its recipe. NotFound when there is no such layer."""
+        row = self._db.execute("SELECT folder FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"no such layer: {diff_id}")
+        return os.path.join(self._layers, row["folder"]), os.path.join(self._recipes, row["folder"])
+
+    def config_blob(self, image: Image) -> bytes:
+        """The config as it came, the bytes that the image's id is the digest of."""
+        return self._content.read(image.id, documents.MAX_DOCUMENT)
+
+    @contextlib.contextmanager
+    def keeping(self, layers: Iterable[str]) -> Iterator[None]:
+        """These layers stay meanwhile, whatever is removed."""
+        needed = Counter(list(layers))
+        self._saved += needed
+        try:
+            yield
+        finally:
+            self._saved -= needed
+            self._forget_unused_layers()
+
+    @contextlib.asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """No image comes in meanwhile."""
+        async with self._load_lock:
+            yield
 
     def layer_folders(self, image: Image) -> list[str]:
         """The folders of its layers, topmost first, as overlayfs wants them.
@@ -188,7 +227,10 @@ class ImageStore:
                     for name in image.names:
                         self.free_name(name)
                     await self._unpack_layers(opened, image, made, progress)
-            return self._keep_all(found, made)
+            faults.point("load", 1)
+            messages = self._keep_all(found, made)
+            faults.point("load", 4)
+            return messages
         finally:
             await intake.in_thread(intake.discard, made, self._tmp)
 
@@ -280,7 +322,11 @@ class ImageStore:
     def _place_layer(self, diff_id: str, folder: str, size: int) -> None:
         name = folder.removeprefix(intake.PREFIX)
         try:
+            # The recipe first: a layer never lies there without it.
+            os.rename(intake.recipe_path(self._tmp, folder), os.path.join(self._recipes, name))
+            faults.point("load", 2)
             os.rename(os.path.join(self._tmp, folder), os.path.join(self._layers, name))
+            faults.point("load", 3)
         except OSError as error:
             raise from_os_error(error, "keep a layer in") from error
         self._db.execute("INSERT INTO layers VALUES (?, ?, ?)", (diff_id, name, size))
@@ -344,7 +390,7 @@ class ImageStore:
             report = self._untag_for_removal(image, name, ref, force)
         if report and (self._images[image.id].tags or self._is_running(image) or self.children(image.id)):
             return report
-        self._check_deletable(image, force)
+        check_deletable(image, force, bool(self.children(image.id)), self.in_use(image.id))
         report += self._delete(self._images[image.id])
         return report + self._delete_parents(image) if prune else report
 
@@ -368,9 +414,9 @@ class ImageStore:
                 )
             names = [name]
         else:
-            self._check_deletable(image, force)
+            check_deletable(image, force, bool(self.children(image.id)), self.in_use(image.id))
             if len(image.tags) > 1 and not force:
-                raise _cannot_delete(image, "must be forced", "image is referenced in multiple repositories")
+                raise cannot_delete(image, "must be forced", "image is referenced in multiple repositories")
             names = list(image.tags)
         for one in names:
             self._untag(one)
@@ -378,19 +424,6 @@ class ImageStore:
 
     def _is_running(self, image: Image) -> bool:
         return any(running for _, running in self.in_use(image.id))
-
-    def _check_deletable(self, image: Image, force: bool) -> None:
-        if self.children(image.id):
-            raise _cannot_delete(image, "cannot be forced", "image has dependent child images")
-        for container_id, running in self.in_use(image.id):
-            if running:
-                raise _cannot_delete(
-                    image, "cannot be forced", f"image is being used by running container {container_id[:12]}"
-                )
-            if not force:
-                raise _cannot_delete(
-                    image, "must be forced", f"image is being used by stopped container {container_id[:12]}"
-                )
 
     def _delete(self, image: Image) -> list[dict[str, str]]:
         with self._changing():
@@ -411,7 +444,9 @@ class ImageStore:
             "SELECT diff_id, folder FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
         )
         gone = {row["diff_id"]: os.path.join(self._layers, row["folder"]) for row in rows.fetchall()}
-        gone = {key: path for key, path in gone.items() if path not in used and key not in self._pinned}
+        gone = {
+            key: path for key, path in gone.items() if path not in used and key not in self._pinned | self._saved.keys()
+        }
         for diff_id in gone:
             self._db.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
         return gone
@@ -421,6 +456,9 @@ class ImageStore:
         return {folder for row in rows for folder in json.loads(row["lower"])}
 
     def _bury(self, path: str) -> None:
+        """Remove a layer's folder, and its recipe."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._recipes, os.path.basename(path)))
         grave = os.path.join(self._tmp, f"gone-{uuid.uuid4().hex}")
         try:
             os.rename(path, grave)
@@ -444,9 +482,11 @@ class ImageStore:
         known = {row["folder"] for row in self._db.execute("SELECT folder FROM layers")}
         for name in set(os.listdir(self._layers)) - known:
             self._bury(os.path.join(self._layers, name))
+        for name in set(os.listdir(self._recipes)) - known:
+            os.unlink(os.path.join(self._recipes, name))
         self._forget_unnamed_blobs()
         for name in os.listdir(self._tmp):
-            if name.startswith(content.PREFIX):
+            if name.startswith((content.PREFIX, recipe.PREFIX)):
                 os.unlink(os.path.join(self._tmp, name))
             elif name.startswith(intake.PREFIX):
                 self._bury(os.path.join(self._tmp, name))
@@ -460,7 +500,3 @@ class ImageStore:
             gone = self._take_unused_layers()
         for path in gone.values():
             self._bury(path)
-
-
-def _cannot_delete(image: Image, force: str, why: str) -> Conflict:
-    return Conflict(f"conflict: unable to delete {image.id[7:19]} ({force}) - {why}")

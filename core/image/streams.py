@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from core.errors import Corrupt, Unsupported
+from core.errors import Corrupt
 
 CHUNK = 1 << 20
 #: A layer may grow by this factor when it is unpacked, beyond the first :data:`_FREE_GROWTH` bytes.
@@ -18,8 +20,10 @@ _FREE_GROWTH = 1 << 30
 class Stream:
     """A layer's bytes in one pass. What tarfile and the extraction ask of a file."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes], taken: Callable[[memoryview], None] | None = None) -> None:
+        """``taken`` is told of all bytes but those of :meth:`content`, in their order."""
         self._chunks = chunks
+        self._taken = taken
         self._chunk = memoryview(b"")
         self._at = 0
         self._before = 0
@@ -36,6 +40,13 @@ class Stream:
 
     def pieces(self, size: int) -> Iterator[memoryview]:
         """The next ``size`` bytes without joining them; fewer at the end."""
+        for piece in self.content(size):
+            if self._taken is not None:
+                self._taken(piece)
+            yield piece
+
+    def content(self, size: int) -> Iterator[memoryview]:
+        """As :meth:`pieces`, of bytes that are the content of a file."""
         while size > 0 and (self._at < len(self._chunk) or self._fill()):
             piece = self._chunk[self._at : self._at + size]
             self._at += len(piece)
@@ -56,7 +67,7 @@ class Stream:
 
     def finish(self) -> None:
         """Read what is left."""
-        while self._fill():
+        for _ in self.pieces(1 << 62):
             continue
 
 
@@ -69,8 +80,10 @@ def decompress(source: BinaryIO) -> BinaryIO:
     # A zstd stream may begin with a frame to skip (RFC 8878, 3.1.2).
     if magic == b"\x28\xb5\x2f\xfd" or (magic[1:] == b"\x2a\x4d\x18" and 0x50 <= magic[0] <= 0x5F):
         return cast(BinaryIO, _Chunks(_unzstd(source)))
-    if magic[:3] == b"BZh" or magic == b"\xfd7zX":
-        raise Unsupported("the layer is compressed with bzip2 or xz", hint="use gzip, zstd or no compression")
+    if magic[:3] == b"BZh":
+        return cast(BinaryIO, _Chunks(_in_members(source, bz2.BZ2Decompressor)))
+    if magic == b"\xfd7zX":
+        return cast(BinaryIO, _Chunks(_in_members(source, _xz)))
     return source
 
 
@@ -119,6 +132,32 @@ def _inflater() -> Any:
     except ImportError:
         return zlib.decompressobj(wbits=31)
     return isal_zlib.decompressobj(wbits=31)
+
+
+def _xz() -> Any:
+    # What xz -9 needs, and a little more.
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=128 << 20)
+
+
+def _in_members(source: BinaryIO, engine: Callable[[], Any]) -> Iterator[bytes]:
+    """bzip2's and xz's streams, one after the other."""
+    counted = _Counted(source)
+    current, begun = engine(), False
+    data = counted.read(CHUNK)
+    while data or (begun and not current.eof and not current.needs_input):
+        try:
+            yield counted.gives(current.decompress(data, 4 * CHUNK))
+        except (lzma.LZMAError, OSError) as error:
+            raise Corrupt(f"the compressed stream is damaged: {error}") from error
+        begun, data = True, b""
+        if current.eof:
+            data, current, begun = current.unused_data.lstrip(b"\0"), engine(), False
+        if not data and (current.needs_input or not begun):
+            data = counted.read(CHUNK)
+            if not begun:
+                data = data.lstrip(b"\0")
+    if begun:
+        raise Corrupt("the compressed stream ends in its middle")
 
 
 def _unzstd(source: BinaryIO) -> Iterator[bytes]:

@@ -162,6 +162,8 @@ class FakeImage:
     tags: tuple[str, ...] = ("registry.example:5000/team/app:1",)
     digests: tuple[str, ...] = ()
     architecture: str = "amd64"
+    parent: str = ""
+    tagged: int = 0
 
 
 class FakeImages:
@@ -181,6 +183,12 @@ class FakeImages:
 
     def all(self) -> list[FakeImage]:
         return list(self.images)
+
+    def children(self, image_id: str) -> list[FakeImage]:
+        return []
+
+    def layer_sizes(self) -> dict[str, int]:
+        return {layer: image.size for image in self.images for layer in image.layers}
 
     def tag(self, ref: str, target: str) -> None:
         image = self.get(ref)

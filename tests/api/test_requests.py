@@ -60,7 +60,7 @@ async def test_every_answer_is_plain_json_with_the_common_headers(api: Served, t
         ("GET", "/containers/none/json", 404, "No such container: none"),
         ("GET", "/swarm", 503, "This node is not a swarm manager."),
         ("POST", "/v1.44/nodes/x/update", 503, "This node is not a swarm manager."),
-        ("POST", "/commit", 501, "POST /commit is not supported"),
+        ("POST", "/build", 501, "POST /build is not supported"),
         ("POST", "/v1.44/build", 501, "POST /build is not supported"),
         ("POST", "/containers/x/checkpoints", 501, "POST /containers/x/checkpoints is not supported"),
         ("GET", "/system/df", 501, "GET /system/df is not supported"),

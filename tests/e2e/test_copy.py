@@ -9,7 +9,7 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,17 @@ import pytest
 from tests.support import Engine, wait_until
 
 Client = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def only_busybox(engine: Engine) -> Iterator[None]:
+    """The images that a test makes go with it."""
+    yield
+    engine.remove_containers()
+    for image in engine.api("GET", "/images/json?all=1").body:
+        for name in image["RepoTags"] or [image["Id"]]:
+            if name not in ("host:latest", "busybox:test"):
+                engine.api("DELETE", f"/images/{name}?force=1")
 
 
 @pytest.fixture(params=["dockyard", "docker"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.test_daemon_death import armed, assert_clean, create, dying_request
@@ -119,3 +121,38 @@ def test_commit(own_engine: Engine, step: int) -> None:
 def layers(engine: Engine) -> list[str]:
     """The folders of all layers."""
     return sorted(path.name for path in (engine.root / "layers").iterdir())
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_load(own_engine: Engine, tmp_path: Path, step: int) -> None:
+    own_engine.busybox()
+    own_engine.dockyard("save", "-o", str(tmp_path / "x"), "busybox:test", check=True)
+    own_engine.dockyard("rmi", "busybox:test", check=True)
+    armed(own_engine, f"load:{step}")
+    assert own_engine.dockyard("load", "-i", str(tmp_path / "x")).returncode == 1
+    assert own_engine.wait_exit() == -9
+    own_engine.start()
+    names = [image["RepoTags"] for image in own_engine.api("GET", "/images/json").body]
+    assert (["busybox:test"] in names) == (step == 4)
+    assert len(layers(own_engine)) == (1 if step == 4 else 0)
+    assert layers(own_engine) == sorted(path.name for path in (own_engine.root / "recipes").iterdir())
+    own_engine.dockyard("load", "-i", str(tmp_path / "x"), check=True)
+    assert own_engine.dockyard("run", "--rm", "busybox:test", "echo", "there", check=True).stdout == "there\n"
+    own_engine.dockyard("save", "-o", str(tmp_path / "y"), "busybox:test", check=True)
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+
+
+def test_image_prune(own_engine: Engine) -> None:
+    running(own_engine)
+    for text in ("a", "b"):
+        own_engine.dockyard("exec", "box", "sh", "-c", f"echo {text} > /f", check=True)
+        own_engine.dockyard("commit", "box", check=True)
+    armed(own_engine, "image-prune:1")
+    dying_request(own_engine, "POST", "/images/prune")
+    own_engine.start()
+    nameless = [image for image in own_engine.api("GET", "/images/json").body if not image["RepoTags"]]
+    assert len(nameless) == 1
+    answer = own_engine.api("POST", "/images/prune")
+    assert answer.body["ImagesDeleted"][0] == {"Deleted": nameless[0]["Id"]}
+    wait_until(lambda: len(layers(own_engine)) == 1, 10, "only the layer of busybox is left")
+    own_engine.remove_containers()

@@ -289,3 +289,19 @@ message,m string Commit message
 pause,p bool=true Pause container during commit
 """
 EXPORT_FLAGS = "output,o string Write to a file, instead of STDOUT\n"
+HISTORY_FLAGS = f"""\
+format string {FORMAT}
+human,H bool=true Print sizes and dates in human readable format
+no-trunc bool Don't truncate output
+platform string! Show history for the given platform
+quiet,q bool Only show image IDs
+"""
+SAVE_FLAGS = """\
+output,o string Write to a file, instead of STDOUT
+platform list! Save only the given platform variant
+"""
+IMAGE_PRUNE_FLAGS = """\
+all,a bool Remove all unused images, not just dangling ones
+filter list Provide filter values (e.g. "until=<timestamp>")
+force,f bool Do not prompt for confirmation
+"""

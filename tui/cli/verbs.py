@@ -16,6 +16,8 @@ from tui.cli.flag_tables import (
     EXEC_FLAGS,
     EXPORT_FLAGS,
     FORMAT,
+    HISTORY_FLAGS,
+    IMAGE_PRUNE_FLAGS,
     IMAGES_FLAGS,
     IMPORT_FLAGS,
     INSPECT_FLAGS,
@@ -26,6 +28,7 @@ from tui.cli.flag_tables import (
     RM_FLAGS,
     RMI_FLAGS,
     RUN_FLAGS,
+    SAVE_FLAGS,
     SERVE_FLAGS,
     START_FLAGS,
     STOP_FLAGS,
@@ -56,6 +59,7 @@ _RUN = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 _ONE = "[OPTIONS] CONTAINER"
 _LIFE = "tui.cli.lifecycle:"
 _COPY = "tui.cli.copy:"
+_SAVE = "tui.cli.archives:"
 _SYSTEM = "tui.cli.system:"
 _IMAGE = "tui.cli.images:"
 _VOLUME = "tui.cli.volumes:"
@@ -79,6 +83,7 @@ _ROWS = (
      ""),
     ("events", "[OPTIONS]", (0, 0), "tui.cli.events:run", "Get real time events from the server", EVENTS_FLAGS),
     ("export", _ONE, (1, 1), _COPY + "export", "Export a container's filesystem as a tar archive", EXPORT_FLAGS),
+    ("history", "[OPTIONS] IMAGE", (1, 1), _SAVE + "history", "Show the history of an image", HISTORY_FLAGS),
     ("images", "[OPTIONS] [REPOSITORY[:TAG]]", (0, 1), _IMAGE + "images", "List images", IMAGES_FLAGS),
     ("import", "[OPTIONS] file|- [REPOSITORY[:TAG]]", (1, 2), _IMAGE + "import_rootfs",
      "Import the contents from a tarball to create a filesystem image", IMPORT_FLAGS),
@@ -96,9 +101,13 @@ _ROWS = (
     ("restart", _MANY, (1, -1), _LIFE + "restart", "Restart one or more containers", STOP_FLAGS),
     ("rm", _MANY, (1, -1), _LIFE + "rm", "Remove one or more containers", RM_FLAGS),
     ("rmi", "[OPTIONS] IMAGE [IMAGE...]", (1, -1), _IMAGE + "rmi", "Remove one or more images", RMI_FLAGS),
+    ("save", "[OPTIONS] IMAGE [IMAGE...]", (1, -1), _SAVE + "save",
+     "Save one or more images to a tar archive (streamed to STDOUT by default)", SAVE_FLAGS),
     ("serve", "[OPTIONS]", (0, 0), "tui.cli.launch:serve", "Run an engine in the foreground", SERVE_FLAGS),
     ("start", _MANY, (1, -1), "tui.cli.attach:start", "Start one or more stopped containers", START_FLAGS),
     ("stop", _MANY, (1, -1), _LIFE + "stop", "Stop one or more running containers", STOP_FLAGS),
+    ("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", (2, 2), _SAVE + "tag",
+     "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", ""),
     ("unpause", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "unpause",
      "Unpause all processes within one or more containers", ""),
     ("update", _MANY, (1, -1), "tui.cli.update:run", "Update configuration of one or more containers", UPDATE_FLAGS),
@@ -108,6 +117,7 @@ _ROWS = (
      "Block until one or more containers stop, then print their exit codes", ""),
     ("container prune", "[OPTIONS]", (0, 0), "tui.cli.prune:containers", "Remove all stopped containers",
      CONTAINER_PRUNE_FLAGS),
+    ("image prune", "[OPTIONS]", (0, 0), _SAVE + "prune", "Remove unused images", IMAGE_PRUNE_FLAGS),
     ("volume create", "[OPTIONS] [VOLUME]", (0, 1), _VOLUME + "create", "Create a volume", VOLUME_CREATE_FLAGS),
     ("volume ls", "[OPTIONS]", (0, 0), _VOLUME + "ls", "List volumes", VOLUME_LS_FLAGS),
     ("volume inspect", "[OPTIONS] VOLUME [VOLUME...]", (1, -1), _VOLUME + "inspect",
@@ -127,7 +137,8 @@ NOUNS = {
     "container": {"ls": "ps", "list": "ps", "ps": "ps", "remove": "rm",
                   "prune": "container prune", **{name: name for name in _SAME.split()}},
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "load": "load",
-              "pull": "pull", "inspect": "inspect"},
+              "pull": "pull", "inspect": "inspect", "history": "history", "save": "save", "tag": "tag",
+              "prune": "image prune"},
     "system": {"info": "info", "events": "events"},
     "volume": {"create": "volume create", "ls": "volume ls", "list": "volume ls", "inspect": "volume inspect",
                "rm": "volume rm", "remove": "volume rm", "prune": "volume prune"},
@@ -135,8 +146,8 @@ NOUNS = {
 
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
-    "build builder buildx checkpoint compose config context history login logout manifest "
-    "network node plugin port prune push save search secret service stack stats swarm tag top trust "
+    "build builder buildx checkpoint compose config context login logout manifest "
+    "network node plugin port prune push search secret service stack stats swarm top trust "
     "".split()
 )
 
