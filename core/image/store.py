@@ -1,9 +1,6 @@
 """What images are here and by which names; how they come in and go.
 
-The numbered points (``core.faults``)::
-
-    load     1 unpacked   2 a recipe placed   3 its layer placed   4 rows written
-    commit   2 unpacked (1 and 3: core.container.commit)
+Points of ``load`` (``core.faults``): 1 unpacked, 2 a recipe placed, 3 its layer placed, 4 rows written.
 """
 
 from __future__ import annotations
