@@ -24,14 +24,16 @@ from core.container.commit import CommitService
 from core.container.execs import ExecService
 from core.container.files import Graveyard
 from core.container.pausing import Pauser
+from core.container.processes import top
 from core.container.pruning import ContainerPruner
 from core.container.restarting import RestartService
 from core.container.service import ContainerService
 from core.container.sizes import Sizes
-from core.container.status import Status
+from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.container.supervisor import Supervisor
 from core.container.update import UpdateService
+from core.container.usage import DiskUsage
 from core.container.volumes import VolumeService
 from core.container.waiting import Waiters
 from core.db import Database
@@ -109,6 +111,7 @@ class Engine:
         )  # fmt: skip
         self.restarts = RestartService(self.containers, self.supervisor)
         self.sizes = Sizes(self.images, self.snapshots)
+        self.usage = DiskUsage(self.containers, self.images, self.volumes, self.sizes)
         self.container_pruner = ContainerPruner(self.containers, self.sizes, self.events)
         self.archives = ArchiveService(
             self.containers, self.snapshots, self.events, os.path.join(root, "cache", "view")
@@ -165,6 +168,10 @@ class Engine:
 
     def _users_of_image(self, image_id: str) -> list[tuple[str, bool]]:
         return [(c.id, c.status.is_alive) for c in self.store.all() if c.image_id == image_id]
+
+    async def top(self, container: Container, arguments: str) -> dict[str, Any]:
+        """A container's processes as ps shows them."""
+        return await top(self.runtime, container, arguments)
 
     # --- what it is --------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ MAP: dict[str, set[str]] = {
         "core.runtime.protocol",
         "core.runtime.logs",
         "core.linux.cgroups",
+        "core.linux.cgroup_figures",
         # Pure tables and readers: names of capabilities, the default seccomp profile, a process's start time.
         "core.linux.inotify",
         "core.linux.mounts",

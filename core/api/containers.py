@@ -14,12 +14,13 @@ from core.errors import InvalidArgument
 
 async def list_all(call: Call) -> StreamResponse:
     """``GET /containers/json``"""
-    found = list_containers(
-        call.engine.containers.store,
-        all=call.flag("all"),
-        limit=call.integer("limit") or 0,
-        filters=call.filters(),
-    )
+    store = call.engine.containers.store
+    found = list_containers(store, all=call.flag("all"), limit=call.integer("limit") or 0, filters=call.filters())
+    if call.flag("size"):
+        for item in found:
+            container = store.find(item["Id"])
+            if container is not None:
+                item["SizeRw"], item["SizeRootFs"] = await call.engine.sizes.both(container)
     return reply(found)
 
 
@@ -37,7 +38,16 @@ async def inspect(call: Call) -> StreamResponse:
     """``GET /containers/{id}/json``"""
     service = call.engine.containers
     container = service.get(call.parameters["id"])
-    return reply(describe(container, call.engine.execs.of(container.id), service.folder(container)))
+    document = describe(container, call.engine.execs.of(container.id), service.folder(container))
+    if call.flag("size"):
+        document["SizeRw"], document["SizeRootFs"] = await call.engine.sizes.both(container)
+    return reply(document)
+
+
+async def top(call: Call) -> StreamResponse:
+    """``GET /containers/{id}/top``"""
+    container = call.engine.containers.get(call.parameters["id"])
+    return reply(await call.engine.top(container, call.text("ps_args") or "-ef"))
 
 
 async def start(call: Call) -> StreamResponse:

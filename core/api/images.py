@@ -39,7 +39,7 @@ async def list_all(call: Call) -> StreamResponse:
     if not (call.flag("all") or "dangling" in filters):
         images = [image for image in images if image.tags or not store.children(image.id)]
     images.sort(key=lambda image: image.created, reverse=True)
-    return reply([_summary(image) for image in images])
+    return reply([summary(image) for image in images])
 
 
 def _is_between(call: Call, image: Image, filters: dict[str, list[str]]) -> bool:
@@ -76,7 +76,8 @@ def _config(image: Image) -> dict[str, Any]:
     return dict(image.config.get("config") or {})
 
 
-def _summary(image: Image) -> dict[str, Any]:
+def summary(image: Image) -> dict[str, Any]:
+    """An image as lists show it."""
     return {
         "Id": image.id,
         "ParentId": image.parent,

@@ -23,6 +23,7 @@ from core.api import (
     networks,
     stats,
     system,
+    usage,
     volumes,
 )
 from core.api.call import Call, decode_path, not_supported
@@ -49,6 +50,7 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("GET", "/containers/{id}/json", Route(containers.inspect)),
     ("GET", "/containers/{id}/logs", Route(container_streams.logs, streaming=True)),
     ("GET", "/containers/{id}/stats", Route(stats.stats, streaming=True)),
+    ("GET", "/containers/{id}/top", Route(containers.top)),
     ("POST", "/containers/{id}/start", Route(containers.start)),
     ("POST", "/containers/{id}/stop", Route(containers.stop)),
     ("POST", "/containers/{id}/restart", Route(containers.restart)),
@@ -90,6 +92,8 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("GET", "/volumes/{name}", Route(volumes.inspect)),
     ("DELETE", "/volumes/{name}", Route(volumes.remove)),
     ("GET", "/plugins", Route(system.plugins)),
+    ("GET", "/system/df", Route(usage.disk_usage)),
+    ("GET", "/dockyard/v1/stats", Route(stats.all_stats, streaming=True)),
     ("GET", "/dockyard/v1/engine", Route(dockyard.engine)),
 ]
 

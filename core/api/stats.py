@@ -7,7 +7,6 @@ along as ``precpu_stats``.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable
 from typing import Any
@@ -17,6 +16,7 @@ from aiohttp.web_response import StreamResponse
 from core.api.call import JSON, Call, line, not_supported, reply
 from core.api.streams import begin_stream
 from core.container.inspect import rfc3339
+from core.container.stats import Ticker
 from core.errors import NotFound
 
 #: Seconds between two documents of a stream, as Docker's.
@@ -30,6 +30,9 @@ _NOTHING: dict[str, Any] = {
 }
 
 
+_ticker = Ticker(INTERVAL)
+
+
 async def stats(call: Call) -> StreamResponse:
     """``GET /containers/{id}/stats``; a stream ends with the container."""
     container_id = call.engine.containers.get(call.parameters["id"]).id
@@ -37,18 +40,44 @@ async def stats(call: Call) -> StreamResponse:
     document = await sampler.next()
     if not call.flag("stream", default=True):
         if not call.flag("one-shot") and sampler.running:
-            await asyncio.sleep(INTERVAL)
+            await _ticker.beat()
             document = await sampler.next()
         return reply(document)
     response = await begin_stream(call, JSON)
     try:
         await response.write(line(document))
         while sampler.running:
-            await asyncio.sleep(INTERVAL)
+            await _ticker.beat()
             await response.write(line(await sampler.next()))
     except NotFound:  # removed meanwhile
         return response
     return response
+
+
+async def all_stats(call: Call) -> StreamResponse:
+    """``GET /dockyard/v1/stats``: every second one line, a list of Docker's documents.
+
+    ``id`` (repeated) names the containers, else it is all that run, with ``all`` also those that do not; ``stream=0``
+    gives one line.
+    """
+    ids = [call.engine.containers.get(ref).id for ref in call.texts("id")]
+    samplers: dict[str, _Sampler] = {}
+    await _sample_all(call, ids, samplers)
+    if not call.flag("stream", default=True):
+        await _ticker.beat()
+        return reply(await _sample_all(call, ids, samplers))
+    response = await begin_stream(call, JSON)
+    while True:
+        await _ticker.beat()
+        await response.write(line(await _sample_all(call, ids, samplers)))
+
+
+async def _sample_all(call: Call, ids: list[str], samplers: dict[str, _Sampler]) -> list[dict[str, Any]]:
+    store = call.engine.containers.store
+    wanted = [c for c in store.all() if (c.id in ids if ids else call.flag("all") or c.status.is_up)]
+    for gone in samplers.keys() - {container.id for container in wanted}:
+        del samplers[gone]
+    return [await samplers.setdefault(c.id, _Sampler(call, c.id)).next() for c in wanted]
 
 
 class _Sampler:

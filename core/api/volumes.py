@@ -12,7 +12,8 @@ from core.errors import InvalidArgument
 from core.volumes.store import DRIVER, Volume
 
 
-def _describe(call: Call, volume: Volume) -> dict[str, Any]:
+def describe(call: Call, volume: Volume) -> dict[str, Any]:
+    """A volume as lists and inspect show it."""
     return {
         "CreatedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(volume.created // 1_000_000_000)),
         "Driver": DRIVER,
@@ -27,7 +28,7 @@ def _describe(call: Call, volume: Volume) -> dict[str, Any]:
 async def list_all(call: Call) -> StreamResponse:
     """``GET /volumes``"""
     found = call.engine.volumes.list_volumes(call.filters())
-    return reply({"Volumes": [_describe(call, volume) for volume in found], "Warnings": None})
+    return reply({"Volumes": [describe(call, volume) for volume in found], "Warnings": None})
 
 
 async def create(call: Call) -> StreamResponse:
@@ -37,7 +38,7 @@ async def create(call: Call) -> StreamResponse:
         raise InvalidArgument("the request's body must be a JSON object")
     name, driver = _text(body, "Name"), _text(body, "Driver")
     volume = call.engine.volumes.create(name, driver, _map(body, "DriverOpts"), _map(body, "Labels"))
-    return reply(_describe(call, volume), 201)
+    return reply(describe(call, volume), 201)
 
 
 def _text(body: dict[str, Any], member: str) -> str:
@@ -56,7 +57,7 @@ def _map(body: dict[str, Any], member: str) -> dict[str, str]:
 
 async def inspect(call: Call) -> StreamResponse:
     """``GET /volumes/{name}``"""
-    return reply(_describe(call, call.engine.volumes.store.get(call.parameters["name"])))
+    return reply(describe(call, call.engine.volumes.store.get(call.parameters["name"])))
 
 
 async def remove(call: Call) -> StreamResponse:

@@ -12,11 +12,14 @@ from core.container.inspect import docker_status, summary
 from core.container.mounts import mounts_of
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
-from core.errors import InvalidArgument, NotFound, Unsupported
+from core.errors import InvalidArgument, NotFound
 
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
-_KNOWN = ("ancestor", "before", "since", "exited", "id", "label", "name", "network", "status", "volume")
-_NOT_YET = ("expose", "publish", "health", "is-task", "isolation")
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
+_KNOWN = (
+    "ancestor before since exited expose health id is-task isolation label name network publish status volume"
+).split()
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
 
 
 def list_containers(
@@ -42,13 +45,17 @@ def list_containers(
 
 def _check(wanted: dict[str, list[str]]) -> None:
     for key, values in wanted.items():
-        if key in _NOT_YET:
-            raise Unsupported(f"filter '{key}' is not supported by this version of Dockyard")
         if key not in _KNOWN:
             raise InvalidArgument(f"invalid filter '{key}'")
         for value in values:
             if key == "status" and value not in _STATES:
                 raise InvalidArgument(f"invalid filter 'status={value}'", hint=", ".join(_STATES))
+            if key == "health" and value not in _HEALTH:
+                raise InvalidArgument(f"unrecognized filter value for health: {value}", hint=", ".join(_HEALTH))
+            if key == "is-task" and value.lower() not in ("true", "false", "1", "0"):
+                raise InvalidArgument(f"invalid filter 'is-task={value}'")
+            if key in ("expose", "publish") and not _PORT.fullmatch(value):
+                raise InvalidArgument(f"invalid filter '{key}={value}'", hint="write PORT[-PORT][/tcp|udp|sctp]")
             if key == "exited" and not value.lstrip("-").isdecimal():
                 raise InvalidArgument(f"invalid filter 'exited={value}'", hint="an exit code is a number")
             if key == "name":
@@ -82,6 +89,19 @@ def _one(container: Container, key: str, values: list[str]) -> bool:
         return container.status is Status.EXITED and str(container.exit_code) in values
     if key == "ancestor":
         return any(_is_ancestor(container, value) for value in values)
+    if key == "health":
+        return container.health in values
+    if key == "is-task":
+        # Tasks are a swarm's.
+        return values[0].lower() in ("false", "0")
+    if key == "isolation":
+        # Another one than the default exists on Windows only.
+        return bool({"", "default"} & set(values))
+    if key == "expose":
+        return any(port in _ports(value) for value in values for port in container.config["ExposedPorts"])
+    if key == "publish":
+        # Nothing is published without networks.
+        return False
     if key == "network":
         return container.host_config["NetworkMode"] in values
     if key == "volume":
@@ -91,6 +111,14 @@ def _one(container: Container, key: str, values: list[str]) -> bool:
             for value in map(os.path.normpath, values)
         )
     return True
+
+
+def _ports(text: str) -> list[str]:
+    """``80-82/udp`` as Docker's keys, each port with its protocol."""
+    match = _PORT.fullmatch(text)
+    assert match is not None
+    first, last = int(match[1]), int(match[2] or match[1])
+    return [f"{port}/{match[3] or 'tcp'}" for port in range(first, min(last, 65535) + 1)]
 
 
 def has_label(labels: Mapping[str, str], wanted: str) -> bool:

@@ -110,7 +110,7 @@ class ContainerService:
         container = self.store.get(ref)
         if not container.status.is_up:
             return {}
-        return stats(self._runtime.cgroup(container.id))
+        return stats(self._runtime.cgroup(container.id), container.pid)
 
     def seccomp_path(self, host: dict[str, Any]) -> str:
         """The compiled filter for a HostConfig."""

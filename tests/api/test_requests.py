@@ -63,7 +63,6 @@ async def test_every_answer_is_plain_json_with_the_common_headers(api: Served, t
         ("POST", "/build", 501, "POST /build is not supported"),
         ("POST", "/v1.44/build", 501, "POST /build is not supported"),
         ("POST", "/containers/x/checkpoints", 501, "POST /containers/x/checkpoints is not supported"),
-        ("GET", "/system/df", 501, "GET /system/df is not supported"),
         ("POST", "/networks/create", 501, "POST /networks/create is not supported"),
         ("GET", "/containers/json?limit=many", 400, 'invalid limit: "many"'),
         ("GET", "/containers/json?filters=%7B", 400, "invalid filter"),

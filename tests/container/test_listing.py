@@ -10,7 +10,7 @@ import pytest
 from core.container.listing import list_containers
 from core.container.status import Status
 from core.container.store import ContainerStore
-from core.errors import InvalidArgument, NotFound, Unsupported
+from core.errors import InvalidArgument, NotFound
 from tests.conftest import OpenDatabase
 from tests.container.records import make_container
 
@@ -84,7 +84,7 @@ def test_a_status_filter_shows_the_stopped_too(store: ContainerStore) -> None:
         ({"status": ["sleeping"]}, InvalidArgument),
         ({"exited": ["x"]}, InvalidArgument),
         ({"name": ["("]}, InvalidArgument),
-        ({"health": ["healthy"]}, Unsupported),
+        ({"health": ["well"]}, InvalidArgument),
         ({"before": ["nobody"]}, NotFound),
     ],
 )
