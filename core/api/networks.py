@@ -70,3 +70,9 @@ async def inspect_network(call: Call) -> StreamResponse:
         if ref == name or (len(ref) >= 4 and network_id(name).startswith(ref)):
             return reply(_describe(name))
     raise NotFound(f"network {ref} not found")
+
+
+async def prune(call: Call) -> StreamResponse:
+    """``POST /networks/prune``: there are no networks of anybody's own."""
+    call.filters()
+    return reply({"NetworksDeleted": None})

@@ -85,6 +85,8 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("POST", "/images/{name*}/tag", Route(images.tag)),
     ("DELETE", "/images/{name*}", Route(images.remove)),
     ("GET", "/networks", Route(networks.list_networks)),
+    ("POST", "/networks/prune", Route(networks.prune)),
+    ("POST", "/build/prune", Route(system.build_prune)),
     ("GET", "/networks/{id}", Route(networks.inspect_network)),
     ("GET", "/volumes", Route(volumes.list_all)),
     ("POST", "/volumes/create", Route(volumes.create)),

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import re
+import select
 import socket
 from struct import Struct
 from typing import Any
@@ -75,6 +76,14 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
         self.end_stream()
 
+    def eof_received(self) -> bool | None:  # type: ignore[override] # aiohttp says None, asyncio takes more
+        """A client that says it will send no more still gets its answer, unless it asked for a stream or is gone."""
+        if self._streaming is None and self.transport is not None and _still_reads(self.transport):
+            self.close()  # no further request; aiohttp closes the connection after the answer
+            return True
+        super().eof_received()
+        return None
+
     def data_received(self, data: bytes) -> None:
         if self._hijacking:
             self._message_tail += data
@@ -110,6 +119,13 @@ class Connection(RequestHandler):
         sock.setblocking(False)
         transport.abort()
         return sock, preread
+
+
+def _still_reads(transport: asyncio.BaseTransport) -> bool:
+    """Whether the other side closed only its own direction: POLLHUP tells that both are closed (unix_poll)."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), 0)
+    return not poll.poll(0)
 
 
 def _keep_what_follows(data: bytes) -> bytes:

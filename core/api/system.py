@@ -38,3 +38,9 @@ async def plugins(call: Call) -> StreamResponse:
     """``GET /plugins``: there are none."""
     call.filters()
     return reply([])
+
+
+async def build_prune(call: Call) -> StreamResponse:
+    """``POST /build/prune``: nothing is built here yet, so nothing is cached."""
+    call.filters()
+    return reply({"CachesDeleted": None, "SpaceReclaimed": 0})

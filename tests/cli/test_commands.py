@@ -413,7 +413,6 @@ def test_version_without_an_engine() -> None:
         ("exec -it c sh", 1, "the input device is not a TTY"),
         ("ps x", 1, "'dockyard ps' accepts no arguments"),
         ("ps --filter odd", 125, "bad format of filter (expected name=value)"),
-        ("ps -s", 125, "dockyard does not support --size yet"),
         ("logs", 1, "'dockyard logs' requires 1 argument"),
         ("logs --since zzz c", 1, 'invalid value for "since"'),
         ("import a b c", 1, "'dockyard import' requires at most 2 arguments"),

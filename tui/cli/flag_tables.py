@@ -124,7 +124,7 @@ last,n int=-1 Show n last created containers (includes all states)
 latest,l bool Show the latest created container (includes all states)
 no-trunc bool Don't truncate output
 quiet,q bool Only display container IDs
-size,s bool! Display total file sizes
+size,s bool Display total file sizes
 """
 EXEC_FLAGS = """\
 detach,d bool Detached mode: run command in the background
@@ -304,4 +304,20 @@ IMAGE_PRUNE_FLAGS = """\
 all,a bool Remove all unused images, not just dangling ones
 filter list Provide filter values (e.g. "until=<timestamp>")
 force,f bool Do not prompt for confirmation
+"""
+STATS_FLAGS = f"""\
+all,a bool Show all containers (default shows just running)
+format string {FORMAT}
+no-stream bool Disable streaming stats and only pull the first result
+no-trunc bool Do not truncate output
+"""
+DF_FLAGS = f"""\
+format string {FORMAT}
+verbose,v bool Show detailed information on space usage
+"""
+SYSTEM_PRUNE_FLAGS = """\
+all,a bool Remove all unused images not just dangling ones
+filter list Provide filter values (e.g. "label=<key>=<value>")
+force,f bool Do not prompt for confirmation
+volumes bool Prune anonymous volumes
 """

@@ -33,6 +33,11 @@ def parse(text: str, prefix: str = "failed to parse template") -> Template:
 
 def print_rows(noun: Noun, items: list[dict[str, Any]], form: str, *, truncate: bool) -> None:
     """Print ``items`` by ``form``: ``table``, ``table TEMPLATE``, ``json`` or a template."""
+    output.out(rows_text(noun, items, form, truncate=truncate))
+
+
+def rows_text(noun: Noun, items: list[dict[str, Any]], form: str, *, truncate: bool) -> str:
+    """What :func:`print_rows` prints."""
     table = form == "table" or form.startswith("table ")
     if form == "table":
         form = noun.default
@@ -46,9 +51,8 @@ def print_rows(noun: Noun, items: list[dict[str, Any]], form: str, *, truncate: 
     except ExecError as error:
         raise CliError(f"failed to execute template: {error}") from None
     if table:
-        output.out(columns([cell.split("\t") for line in lines for cell in line.split("\n")]))
-    else:
-        output.out("".join([line + "\n" for line in lines]))
+        return columns([cell.split("\t") for line in lines for cell in line.split("\n")])
+    return "".join([line + "\n" for line in lines])
 
 
 def render(value: Any, form: str) -> str:

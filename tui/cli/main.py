@@ -104,7 +104,7 @@ def _resolve(args: list[str]) -> tuple[verbs.Verb, list[str]]:
     if noun is not None:
         if not rest or rest[0] in ("--help", "-h"):
             raise CliError(f"dockyard {word} needs a command: {', '.join(sorted(noun))}")
-        if rest[0] in verbs.LATER and rest[0] not in noun:
+        if {rest[0], f"{word} {rest[0]}"} & verbs.LATER and rest[0] not in noun:
             raise CliError(f"dockyard does not support '{word} {rest[0]}' yet\nRun 'dockyard --help' for the list")
         if rest[0] not in noun:
             raise CliError(f"dockyard: unknown command: dockyard {word} {rest[0]}\nRun 'dockyard --help' for the list")

@@ -27,6 +27,8 @@ def run(options: Options) -> int:
         "all": options["all"] or wanted > 0,
         "limit": wanted if wanted > 0 else None,
         "filters": filters(options["filter"]),
+        # A template that asks for the size asks for it to be counted.
+        "size": options["size"] or ".Size" in options["format"],
     }
     items = call("GET", target("/containers/json", query))
     if options["format"] and not (options["quiet"] and options["format"] == "table"):
@@ -37,14 +39,15 @@ def run(options: Options) -> int:
     if options["quiet"]:
         output.out("".join([(i["Id"] if options["no-trunc"] else i["Id"][:12]) + "\n" for i in items]))
         return 0
-    output.out(table(items, truncate=not options["no-trunc"], reasons=output.is_terminal(1)))
+    truncate, reasons = not options["no-trunc"], output.is_terminal(1)
+    output.out(table(items, truncate=truncate, reasons=reasons, sizes=options["size"]))
     return 0
 
 
-def table(items: list[dict[str, Any]], *, truncate: bool, reasons: bool) -> str:
-    """Docker's table. ``reasons``: why a container ended stands behind its status."""
+def table(items: list[dict[str, Any]], *, truncate: bool, reasons: bool, sizes: bool = False) -> str:
+    """Docker's table. ``reasons``: why a container ended stands behind its status; ``sizes``: one more column."""
     now = time.time()
-    lines: list[tuple[str, ...]] = [_HEADER]
+    lines: list[tuple[str, ...]] = [(*_HEADER, "SIZE") if sizes else _HEADER]
     for item in items:
         status = item.get("Status", "")
         reason = item.get("DockyardExplain") if reasons else None
@@ -59,6 +62,7 @@ def table(items: list[dict[str, Any]], *, truncate: bool, reasons: bool) -> str:
                 status,
                 rows.ports(item),
                 rows.names(item, truncate),
+                *([rows.size(item, truncate)] if sizes else []),
             )
         )
     return columns(lines)

@@ -35,7 +35,6 @@ REASONS = {
     "kernel-memory": "kernels since 5.16 have no limit of their own for kernel memory",
     "platform": "an image here is of one platform only",
     "runtime": "containers are run by the engine itself",
-    "size": "sizes of containers come later",
     "storage-opt": "the size of a container's layer is not limited",
     "tree": "an image here is of one platform only",
     "use-api-socket": "with the engine's socket a container is root on this machine: mount it by --volume",

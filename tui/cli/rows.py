@@ -144,10 +144,11 @@ def _networks(item: Item, truncate: bool) -> str:
     return ",".join((item.get("NetworkSettings") or {}).get("Networks") or {})
 
 
-def _size(item: Item, truncate: bool) -> str:
-    size = human_size(item.get("SizeRw") or 0)
+def size(item: Item, truncate: bool = True) -> str:
+    """What it wrote, and with its image."""
+    written = human_size(item.get("SizeRw") or 0)
     root = item.get("SizeRootFs") or 0
-    return f"{size} (virtual {human_size(root)})" if root > 0 else size
+    return f"{written} (virtual {human_size(root)})" if root > 0 else written
 
 
 def container_noun() -> Noun:
@@ -170,7 +171,7 @@ def container_noun() -> Noun:
             "Ports": ("PORTS", lambda item, truncate: ports(item)),
             "Reason": ("REASON", lambda item, truncate: item.get("DockyardExplain") or ""),
             "RunningFor": ("CREATED", lambda item, truncate: ago(item["Created"], time.time())),
-            "Size": ("SIZE", _size),
+            "Size": ("SIZE", size),
             "State": ("STATE", lambda item, truncate: item.get("State", "")),
             "Status": ("STATUS", lambda item, truncate: item.get("Status", "")),
         },

@@ -12,6 +12,7 @@ from tui.cli.flag_tables import (
     CONTAINER_PRUNE_FLAGS,
     CP_FLAGS,
     CREATE_FLAGS,
+    DF_FLAGS,
     EVENTS_FLAGS,
     EXEC_FLAGS,
     EXPORT_FLAGS,
@@ -31,7 +32,9 @@ from tui.cli.flag_tables import (
     SAVE_FLAGS,
     SERVE_FLAGS,
     START_FLAGS,
+    STATS_FLAGS,
     STOP_FLAGS,
+    SYSTEM_PRUNE_FLAGS,
     UPDATE_FLAGS,
     VOLUME_CREATE_FLAGS,
     VOLUME_LS_FLAGS,
@@ -51,13 +54,14 @@ class Verb:
         self.module, _, self.function = where.partition(":")
         self.summary = summary
         self.table = table
-        self.interspersed = name not in ("run", "create", "exec")
+        self.interspersed = name not in ("run", "create", "exec", "top")
 
 
 _MANY = "[OPTIONS] CONTAINER [CONTAINER...]"
 _RUN = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 _ONE = "[OPTIONS] CONTAINER"
 _LIFE = "tui.cli.lifecycle:"
+_OBSERVE = "tui.cli.observe:"
 _COPY = "tui.cli.copy:"
 _SAVE = "tui.cli.archives:"
 _SYSTEM = "tui.cli.system:"
@@ -93,6 +97,8 @@ _ROWS = (
     ("kill", _MANY, (1, -1), _LIFE + "kill", "Kill one or more running containers",
      "signal,s string Signal to send to the container\n"),
     ("load", "[OPTIONS]", (0, 0), _IMAGE + "load", "Load an image from a tar archive or STDIN", LOAD_FLAGS),
+    ("port", "CONTAINER [PRIVATE_PORT[/PROTO]]", (1, 2), _OBSERVE + "port",
+     "List port mappings or a specific mapping for the container", ""),
     ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", (1, 1), _IMAGE + "pull", "Download an image from a registry",
      PULL_FLAGS),
     ("pause", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "pause", "Pause all processes within one or more containers",
@@ -105,9 +111,12 @@ _ROWS = (
      "Save one or more images to a tar archive (streamed to STDOUT by default)", SAVE_FLAGS),
     ("serve", "[OPTIONS]", (0, 0), "tui.cli.launch:serve", "Run an engine in the foreground", SERVE_FLAGS),
     ("start", _MANY, (1, -1), "tui.cli.attach:start", "Start one or more stopped containers", START_FLAGS),
+    ("stats", "[OPTIONS] [CONTAINER...]", (0, -1), _OBSERVE + "stats",
+     "Display a live stream of container(s) resource usage statistics", STATS_FLAGS),
     ("stop", _MANY, (1, -1), _LIFE + "stop", "Stop one or more running containers", STOP_FLAGS),
     ("tag", "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", (2, 2), _SAVE + "tag",
      "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", ""),
+    ("top", "CONTAINER [ps OPTIONS]", (1, -1), _OBSERVE + "top", "Display the running processes of a container", ""),
     ("unpause", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "unpause",
      "Unpause all processes within one or more containers", ""),
     ("update", _MANY, (1, -1), "tui.cli.update:run", "Update configuration of one or more containers", UPDATE_FLAGS),
@@ -118,6 +127,9 @@ _ROWS = (
     ("container prune", "[OPTIONS]", (0, 0), "tui.cli.prune:containers", "Remove all stopped containers",
      CONTAINER_PRUNE_FLAGS),
     ("image prune", "[OPTIONS]", (0, 0), _SAVE + "prune", "Remove unused images", IMAGE_PRUNE_FLAGS),
+    ("system df", "[OPTIONS]", (0, 0), "tui.cli.usage:df", "Show disk usage", DF_FLAGS),
+    ("system prune", "[OPTIONS]", (0, 0), "tui.cli.usage:prune", "Remove unused data", SYSTEM_PRUNE_FLAGS),
+    ("system dial-stdio", "", (0, 0), "tui.cli.dial:run", "Proxy the stdio stream to the daemon connection", ""),
     ("volume create", "[OPTIONS] [VOLUME]", (0, 1), _VOLUME + "create", "Create a volume", VOLUME_CREATE_FLAGS),
     ("volume ls", "[OPTIONS]", (0, 0), _VOLUME + "ls", "List volumes", VOLUME_LS_FLAGS),
     ("volume inspect", "[OPTIONS] VOLUME [VOLUME...]", (1, -1), _VOLUME + "inspect",
@@ -130,8 +142,8 @@ VERBS = {row[0]: row for row in _ROWS}
 
 #: Docker's noun forms: noun → (its own name for a verb → our verb).
 _SAME = (
-    "attach commit cp create diff exec export inspect kill logs pause rename restart rm run start stop unpause update "
-    "wait"
+    "attach commit cp create diff exec export inspect kill logs pause port rename restart rm run start stats stop top "
+    "unpause update wait"
 )
 NOUNS = {
     "container": {"ls": "ps", "list": "ps", "ps": "ps", "remove": "rm",
@@ -139,17 +151,17 @@ NOUNS = {
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "load": "load",
               "pull": "pull", "inspect": "inspect", "history": "history", "save": "save", "tag": "tag",
               "prune": "image prune"},
-    "system": {"info": "info", "events": "events"},
+    "system": {"info": "info", "events": "events", "df": "system df", "prune": "system prune",
+               "dial-stdio": "system dial-stdio"},
     "volume": {"create": "volume create", "ls": "volume ls", "list": "volume ls", "inspect": "volume inspect",
                "rm": "volume rm", "remove": "volume rm", "prune": "volume prune"},
 }  # fmt: skip
 
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
-    "build builder buildx checkpoint compose config context login logout manifest "
-    "network node plugin port prune push search secret service stack stats swarm top trust "
-    "".split()
-)
+    "build builder buildx checkpoint compose config context login logout manifest network node plugin push search "
+    "secret service stack swarm trust".split()
+) | {"volume update"}
 
 
 def find(name: str) -> Verb | None:
