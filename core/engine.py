@@ -24,6 +24,7 @@ from core.container.commit import CommitService
 from core.container.execs import ExecService
 from core.container.files import Graveyard
 from core.container.pausing import Pauser
+from core.container.probing import HealthService
 from core.container.processes import top
 from core.container.pruning import ContainerPruner
 from core.container.restarting import RestartService
@@ -119,6 +120,9 @@ class Engine:
         self.commits = CommitService(self.containers, self.archives, self.images, self.snapshots, self.events, root)
         self.updates = UpdateService(self.containers, self.runtime, self.events)
         self.execs = ExecService(self.store, self.supervisor, self.events, self.containers.seccomp_path)
+        self.health = HealthService(self.store, self.supervisor, self.execs, self.events)
+        self.health.on_unhealthy = self.restarts.unhealthy
+        self.pauser.on_change = self.health.changed
         self.images.in_use = self._users_of_image
         await self._recover()
         self.warnings += [f"{what}: {cost}" for what, cost in cgroups.lacks(self.placement)]
@@ -130,6 +134,7 @@ class Engine:
         await self.containers.finish_removals()
         self.volumes.recover()
         self.restarts.resume()
+        self.health.resume()
         await self.snapshots.sweep({container.id for container in self.store.all()})
         await self.images.sweep()
         self._sweep_run_dir()
@@ -157,6 +162,7 @@ class Engine:
     ) -> None:
         self.events.close()
         self.waiters.close()
+        self.health.close()
         await self.supervisor.close()
         await self._group.__aexit__(None, None, None)
         await self.runtime.close()

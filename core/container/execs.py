@@ -6,8 +6,10 @@ memory only; a new daemon learns of those that the monitors know.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
+import signal
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
@@ -56,6 +58,7 @@ class Exec:
     exit_code: int | None = None
     error: str = ""
     seen: bool = field(default=False)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def parse_exec(body: Any, detach_keys: Callable[[str], bytes]) -> ExecRequest:
@@ -162,6 +165,7 @@ class ExecService:
             found.running = False
             found.error = str(error)
             found.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
+            found.ended.set()
             raise
         self._publish(container, found, "exec_start")
 
@@ -172,6 +176,19 @@ class ExecService:
             raise Conflict(f"exec {exec_id} is not running")
         console_size([rows, columns])
         await self._supervisor.task(self._running(found.container_id)).resize(rows, columns, found.id)
+
+    async def ended(self, exec_id: str) -> int:
+        """Wait for its end; the exit code."""
+        found = self.get(exec_id)
+        await found.ended.wait()
+        return 0 if found.exit_code is None else found.exit_code
+
+    async def kill(self, exec_id: str) -> None:
+        """SIGKILL for its process; nothing when it has ended."""
+        found = self.get(exec_id)
+        if found.running:
+            container = self._store.get(found.container_id)
+            await self._supervisor.task(container).signal(signal.SIGKILL, exec_id=exec_id)
 
     def get(self, exec_id: str) -> Exec:
         """The exec of this id."""
@@ -222,8 +239,10 @@ class ExecService:
             found.running, found.pid = True, message.pid
         elif isinstance(message, protocol.ExecFailed):
             found.running, found.exit_code = False, message.exit_code
+            found.ended.set()
         elif isinstance(message, protocol.ExecExited):
             found.running, found.exit_code = False, message.exit_code
+            found.ended.set()
             self._publish(container, found, "exec_die", {"exitCode": str(message.exit_code)})
 
     def adopt(self, container: Container, execs: list[list[Any]]) -> None:
@@ -238,6 +257,7 @@ class ExecService:
         for found in self._execs.values():
             if found.container_id == container.id and found.running:
                 found.running, found.exit_code = False, 137
+                found.ended.set()
 
     # --- helpers -----------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 
-from core.container import restart
+from core.container import health, restart
 from core.container.status import Container, Status
 
 
@@ -13,7 +13,9 @@ def explain(container: Container) -> str:
     """One sentence without a full stop; empty while it runs, was never started, or ended with code 0."""
     if container.restarting:
         return restart.tell(container, time.time_ns())
-    if container.status.is_up or container.status in (Status.STARTING, Status.REMOVING):
+    if container.status.is_up:
+        return restart.tell_running(container, time.time_ns()) or _unhealthy(container)
+    if container.status in (Status.STARTING, Status.REMOVING):
         return ""
     if container.error:
         return _failed_start(container)
@@ -24,6 +26,10 @@ def explain(container: Container) -> str:
     if container.signal:
         return _killed(container)
     return _code(container.exit_code)
+
+
+def _unhealthy(container: Container) -> str:
+    return f"unhealthy: {health.tell(container)}" if container.health == health.UNHEALTHY else ""
 
 
 def _failed_start(container: Container) -> str:
@@ -40,12 +46,27 @@ def _out_of_memory(container: Container) -> str:
 
 def _killed(container: Container) -> str:
     name = signal_name(container.signal)
-    if container.stopped_by == "stop" and container.signal == signal.SIGKILL:
-        return f"stopped: it did not end when asked, killed by {name} after the timeout"
+    if container.stopped_by in _ASKING and container.signal == signal.SIGKILL:
+        advice = f"; {_advice(container)}" if container.deaf else ""
+        return f"{_ASKING[container.stopped_by]}: it did not end when asked, killed by {name} after the timeout{advice}"
+    if container.stopped_by == "unhealthy":
+        return f"ended as unhealthy: {health.tell(container)}"
     if container.stopped_by:
         return f"ended by {container.stopped_by}: {name}"
     meaning = _SIGNAL_MEANINGS.get(container.signal, "")
     return f"killed by {name}{': ' + meaning if meaning else ''}"
+
+
+#: The verbs that ask first → how they are told.
+_ASKING = {"stop": "stopped", "restart": "restarted", "unhealthy": "ended as unhealthy"}
+
+
+def _advice(container: Container) -> str:
+    """Pid 1 had no handler: the kernel gives it no such signal."""
+    asked = container.config.get("StopSignal") or "SIGTERM"
+    ways = "give --stop-signal one that it handles"
+    ways = ways if container.host_config.get("Init") else f"run it with --init, or {ways}"
+    return f"its first process ignores {asked}: {ways}"
 
 
 _SIGNAL_MEANINGS = {

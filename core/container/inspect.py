@@ -13,6 +13,7 @@ from core.container.explain import explain
 from core.container.mounts import described
 from core.container.status import Container, Status
 
+_HEALTH_WORDS = {"starting": "health: starting"}
 _NEVER = "0001-01-01T00:00:00Z"
 
 
@@ -65,7 +66,9 @@ def status_text(container: Container, now: int) -> str:
     """``Up 3 minutes``, ``Exited (137) 2 hours ago``, ``Created`` …"""
     if container.status.is_up:
         up = f"Up {human_duration((now - container.started_at) / 1e9)}"
-        return f"{up} (Paused)" if container.status is Status.PAUSED else up
+        if container.status is Status.PAUSED:
+            return f"{up} (Paused)"
+        return f"{up} ({_HEALTH_WORDS.get(container.health, container.health)})" if container.health_state else up
     if container.restarting:
         return f"Restarting ({container.exit_code}) {human_duration((now - container.finished_at) / 1e9)} ago"
     if container.status is Status.EXITED:
@@ -103,8 +106,8 @@ def _quote(word: str) -> str:
 
 
 def state(container: Container) -> dict[str, Any]:
-    """Inspect's ``State``."""
-    return {
+    """Inspect's ``State``; ``Health`` only with a check."""
+    found = {
         "Status": docker_status(container),
         "Running": container.status.is_up or container.restarting,
         "Paused": container.status is Status.PAUSED,
@@ -117,6 +120,14 @@ def state(container: Container) -> dict[str, Any]:
         "StartedAt": rfc3339(container.started_at),
         "FinishedAt": rfc3339(container.finished_at),
     }
+    if container.health_state:
+        found["Health"] = _health(container.health_state)
+    return found
+
+
+def _health(kept: dict[str, Any]) -> dict[str, Any]:
+    log = [entry | {"Start": rfc3339(entry["Start"]), "End": rfc3339(entry["End"])} for entry in kept.get("Log") or []]
+    return {"Status": kept["Status"], "FailingStreak": kept["FailingStreak"], "Log": log}
 
 
 def inspect(container: Container, exec_ids: list[str], folder: str) -> dict[str, Any]:

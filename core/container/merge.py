@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from core import oci
+from core.container.config.health import merged_health
 from core.errors import InvalidArgument
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,6 +36,7 @@ def merge_image_config(config: dict[str, Any], image: oci.ImageConfig) -> dict[s
     merged["StopSignal"] = config["StopSignal"] or image.get("StopSignal") or ""
     merged["ExposedPorts"] = {**(image.get("ExposedPorts") or {}), **config["ExposedPorts"]}
     merged["Volumes"] = {**(image.get("Volumes") or {}), **config["Volumes"]}
+    merged["Healthcheck"] = merged_health(config["Healthcheck"], image.get("Healthcheck"))
     return merged
 
 

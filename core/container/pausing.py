@@ -10,6 +10,7 @@ The kernel's freezer is the truth, the record follows it: a daemon that died bet
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from core import faults
 from core.container.status import Container, Status
@@ -27,6 +28,7 @@ class Pauser:
         self._store = store
         self._events = events
         self._runtime = runtime
+        self.on_change: Callable[[Container], None] = lambda container: None
 
     async def pause(self, container: Container) -> None:
         """Stop every process of it. Conflict unless it runs; Unavailable when one cannot be stopped."""
@@ -75,5 +77,5 @@ class Pauser:
         current = self._store.find(container.id)
         if current is None or not current.status.is_up:
             raise Conflict(f"container {container.id} is not running")
-        self._store.update(container.id, status=status)
+        self.on_change(self._store.update(container.id, status=status))
         self._events.publish("container", action, container.id, event_attributes(container))

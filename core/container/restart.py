@@ -22,6 +22,11 @@ FIRST_DELAY = _SECOND // 10
 LONGEST_DELAY = 60 * _SECOND
 STEADY = 10 * _SECOND
 
+#: ``--restart-unhealthy`` as an annotation, so that every client can give it and inspect shows it.
+UNHEALTHY = "dockyard.restart-unhealthy"
+#: Short runs in a row that are called a loop.
+_LOOP = 3
+
 #: The verbs by which a person ends a container. After ``restart`` and ``unhealthy`` it is to run again.
 _BY_HAND = ("stop", "kill", "remove")
 
@@ -69,7 +74,7 @@ def next_delay(previous: int, ran: int) -> int:
 def after_exit(container: Container) -> bool:
     """Whether a container that has just ended is to start again (its record tells how it ended)."""
     if container.stopped_by == "unhealthy":
-        return True
+        return when_unhealthy(container)
     # ``restart`` starts it itself.
     if container.stopped_by:
         return False
@@ -79,12 +84,36 @@ def after_exit(container: Container) -> bool:
     return chosen.name in ("always", "unless-stopped")
 
 
+def when_unhealthy(container: Container) -> bool:
+    """Whether it is to be ended and started again for its health: as asked, within the limit of ``on-failure``."""
+    if (container.host_config.get("Annotations") or {}).get(UNHEALTHY) != "true":
+        return False
+    limit = policy(container).limit
+    return not limit or container.restart_count < limit
+
+
+def check_unhealthy(annotations: dict[str, str], auto_remove: bool) -> None:
+    """Raise InvalidArgument for a value of :data:`UNHEALTHY` that means nothing, or with ``--rm``."""
+    value = annotations.get(UNHEALTHY, "false")
+    if value not in ("true", "false"):
+        raise InvalidArgument(f"annotation {UNHEALTHY} must be true or false, not {value[:40]!r}")
+    if value == "true" and auto_remove:
+        raise InvalidArgument(f"can't create 'AutoRemove' container with {UNHEALTHY}")
+
+
 def plan(container: Container, now: int) -> dict[str, Any]:
     """The columns that make an ended container wait for its next start; empty when it stays down."""
     if not after_exit(container):
         return {}
     delay = next_delay(container.restart_delay, container.finished_at - container.started_at)
-    return {"restart_at": now + delay, "restart_delay": delay, "restart_count": container.restart_count + 1}
+    first = delay == FIRST_DELAY
+    return {
+        "restart_at": now + delay,
+        "restart_delay": delay,
+        "restart_count": container.restart_count + 1,
+        "loop_since": container.started_at if first else container.loop_since,
+        "loop_starts": 1 if first else container.loop_starts + 1,
+    }
 
 
 def at_engine_start(container: Container) -> bool:
@@ -101,10 +130,23 @@ def remaining(container: Container, now: int) -> float:
 
 
 def tell(container: Container, now: int) -> str:
-    """``restarting, 7th time, next in 12 s, last exit code 1``."""
+    """``restarting, 2nd time, next in 0.2 s, last exit code 1``, or the words of a loop."""
     left = remaining(container, now)
     when = "now" if left < 0.05 else f"in {left:.1f} s" if left < 2 else f"in {left:.0f} s"
+    if container.loop_starts >= _LOOP:
+        return f"{_loop(container, container.loop_starts, now)}, next {when}, last exit code {container.exit_code}"
     return f"restarting, {ordinal(container.restart_count)} time, next {when}, last exit code {container.exit_code}"
+
+
+def tell_running(container: Container, now: int) -> str:
+    """``restart loop: 7 starts in 13 s`` while it runs, as long as that may be another short run; else empty."""
+    if container.loop_starts < _LOOP - 1 or now - container.started_at >= STEADY:
+        return ""
+    return _loop(container, container.loop_starts + 1, now)
+
+
+def _loop(container: Container, starts: int, now: int) -> str:
+    return f"restart loop: {starts} starts in {max(0, now - container.loop_since) / _SECOND:.0f} s"
 
 
 def ordinal(number: int) -> str:

@@ -12,8 +12,9 @@ import time
 
 from core import faults
 from core.container import restart
+from core.container.health import UNHEALTHY
 from core.container.service import ContainerService
-from core.container.status import Status
+from core.container.status import Container, Status
 from core.container.supervisor import Supervisor
 from core.errors import DockyardError
 
@@ -38,6 +39,18 @@ class RestartService:
                 self._supervisor.schedule_restart(
                     store.update(container.id, restart_at=time.time_ns(), restart_count=0, restart_delay=0)
                 )
+
+    def unhealthy(self, container: Container) -> None:
+        """Its probes failed: end it, for its policy to start it again, when that was asked for."""
+        if restart.when_unhealthy(container):
+            self._supervisor.spawn(self._end(container.id), f"end {container.name}, which is unhealthy")
+
+    async def _end(self, container_id: str) -> None:
+        if self._containers.store.find(container_id) is None:
+            return
+        async with self._containers.locked(container_id) as container:
+            if container.status is Status.RUNNING and container.health == UNHEALTHY:
+                await self._containers.stop_held(container, None, "", "unhealthy")
 
     def _due(self, container_id: str) -> None:
         self._supervisor.spawn(self._start_again(container_id), f"restart {container_id[:12]}")

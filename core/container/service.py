@@ -44,6 +44,7 @@ from core.errors import Conflict, DockyardError, InvalidArgument, NotFound, NotM
 from core.events import EventBus
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
+from core.linux.process import handles
 from core.runtime.client import Runtime, Task
 
 log = logging.getLogger("dockyard.containers")
@@ -177,7 +178,7 @@ class ContainerService:
         if container.restarting:
             container = self._supervisor.cancel_restart(container)
         if container.restart_count or container.restart_delay:
-            container = self.store.update(container.id, restart_count=0, restart_delay=0)
+            container = self.store.update(container.id, restart_count=0, restart_delay=0, loop_starts=0)
         return container
 
     async def start_held(self, container: Container) -> Container:
@@ -286,9 +287,10 @@ class ContainerService:
                 return stopped
             if not container.status.is_up:
                 raise NotModified(f"container {container.name} is not running")
-            return await self._stop(container, timeout, signal_name, "stop")
+            return await self.stop_held(container, timeout, signal_name, "stop")
 
-    async def _stop(self, container: Container, timeout: int | None, signal_name: str, verb: str) -> Container:
+    async def stop_held(self, container: Container, timeout: int | None, signal_name: str, verb: str) -> Container:
+        """End a running container; the caller holds its lock. ``verb`` is noted as what ended it."""
         number = parse_signal(signal_name) if signal_name else specgen.stop_signal(container)
         if timeout is None:
             own = container.config.get("StopTimeout")
@@ -302,6 +304,7 @@ class ContainerService:
             async with asyncio.timeout(None if timeout < 0 else timeout):
                 await handle.result()
         except TimeoutError:
+            self.store.update(container.id, deaf=not handles(container.pid, number))
             await self._kill_and_wait(container, handle)
         faults.point("stop", 3)
         self._events.publish("container", "stop", container.id, event_attributes(container))
@@ -357,7 +360,7 @@ class ContainerService:
         """Stop it when it runs, and start it."""
         async with self.locked(ref) as container:
             if container.status.is_up:
-                container = await self._stop(container, timeout, signal_name, "restart")
+                container = await self.stop_held(container, timeout, signal_name, "restart")
             running = await self.start_held(self._begin_anew(container))
             self._events.publish("container", "restart", container.id, event_attributes(container))
             return running

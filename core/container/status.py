@@ -93,6 +93,9 @@ class Container:
     restart_count: int = 0  # restarts by its policy since a person started it
     restart_at: int = 0  # when it starts again; 0 when it does not wait for that
     restart_delay: int = 0  # nanoseconds of the last wait, 0 before the first
+    loop_since: int = 0  # when the first of several short runs in a row started
+    loop_starts: int = 0  # those runs, the last one included
+    deaf: bool = False  # its pid 1 had no handler for the signal that asked it to end
     health_state: dict[str, Any] = field(default_factory=dict)  # Docker's State.Health; empty without a check
 
     @property

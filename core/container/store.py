@@ -55,7 +55,15 @@ SUPERVISION_MIGRATIONS = [
         ALTER TABLE containers ADD COLUMN restart_delay INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE containers ADD COLUMN health_state TEXT NOT NULL DEFAULT '{}';
         """,
-    )
+    ),
+    (
+        2,
+        """
+        ALTER TABLE containers ADD COLUMN loop_since INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE containers ADD COLUMN loop_starts INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE containers ADD COLUMN deaf INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 ]
 
 _COLUMNS = [f.name for f in fields(Container)]
@@ -166,4 +174,5 @@ def _from_row(row: Any) -> Container:
     values["mounts"] = tuple(values["mounts"])
     values["status"] = Status(values["status"])
     values["oom_killed"] = bool(values["oom_killed"])
+    values["deaf"] = bool(values["deaf"])
     return Container(**values)

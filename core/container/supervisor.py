@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from core import faults
-from core.container import restart
+from core.container import health, restart
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.container.waiting import Waiters
@@ -53,6 +53,16 @@ class ExecListener(Protocol):
         """Nothing in this container runs any more."""
 
 
+class HealthListener(Protocol):
+    """Who probes containers (``core.container.probing``)."""
+
+    def up(self, container: Container) -> None:
+        """It runs."""
+
+    def down(self, container: Container) -> None:
+        """It runs no more."""
+
+
 class Supervisor:
     """The living containers: their tasks, and what becomes of them."""
 
@@ -66,6 +76,7 @@ class Supervisor:
         self._group: asyncio.TaskGroup | None = None
         self._closing = False
         self.execs: ExecListener | None = None
+        self.health: HealthListener | None = None
         self._restarts: dict[str, asyncio.TimerHandle] = {}
         self.on_restart: Callable[[str], None] = lambda container_id: None
         self.on_ended: Callable[[Container], None] = lambda container: None
@@ -74,7 +85,7 @@ class Supervisor:
         """Run the watching coroutines in ``group``."""
         self._group = group
 
-    def spawn(self, coroutine: Any, name: str) -> None:
+    def spawn(self, coroutine: Any, name: str) -> asyncio.Task[None]:
         """Run ``coroutine`` in the engine's group; its failure is logged and ends nothing else."""
 
         async def guarded() -> None:
@@ -86,7 +97,7 @@ class Supervisor:
         if self._group is None:
             coroutine.close()
             raise Unavailable("the engine is not running")
-        self._group.create_task(guarded(), name=name)
+        return self._group.create_task(guarded(), name=name)
 
     def task(self, container: Container) -> Task:
         """The connection to the container's monitor. Unavailable for an orphan, NotFound when not running."""
@@ -119,6 +130,8 @@ class Supervisor:
         """Follow the monitor's messages until it leaves."""
         self._tasks[container.id] = task
         self.spawn(self._follow(container.id, task), f"watch {container.name}")
+        if self.health is not None:
+            self.health.up(container)
 
     def _record_running(self, container_id: str, task: Task, at: int) -> Container:
         return self._store.update(
@@ -138,6 +151,8 @@ class Supervisor:
             error_path="",
             stopped_by="",
             restart_at=0,
+            deaf=False,
+            health_state=health.begun(self._store.get(container_id)),
         )
 
     async def _follow(self, container_id: str, task: Task) -> None:
@@ -190,6 +205,8 @@ class Supervisor:
         )
         if self.execs is not None:
             self.execs.container_ended(container)
+        if self.health is not None:
+            self.health.down(container)
         attributes = event_attributes(container) | {"exitCode": str(exited.exit_code)}
         seconds = max(0, exited.at - container.started_at) // 1_000_000_000
         self._events.publish("container", "die", container.id, attributes | {"execDuration": str(seconds)})

@@ -19,7 +19,15 @@ import traceback
 from core.linux import syscalls
 from core.linux.features import kernel_features
 
-__all__ = ["hide_self", "kernel_features", "protect_self", "readonly_executable", "seal_imports", "start_time"]
+__all__ = [
+    "handles",
+    "hide_self",
+    "kernel_features",
+    "protect_self",
+    "readonly_executable",
+    "seal_imports",
+    "start_time",
+]
 
 #: Set in the environment of the re-executed process, so that it does not do it again.
 _PROTECTED = "DOCKYARD_PROTECTED"
@@ -37,6 +45,19 @@ def start_time(pid: int) -> int:
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), str(pid)) from None
     # The name in parentheses may itself hold parentheses and spaces: fields count from the last one.
     return int(data[data.rindex(b")") + 2 :].split()[19])
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal (SigCgt of /proc/PID/status); True when that is not known.
+
+    The first process of a pid namespace gets no signal that it has no handler for (pid_namespaces(7)).
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            caught = next(line for line in file if line.startswith(b"SigCgt:"))
+    except (OSError, StopIteration):
+        return True
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def hide_self() -> None:

@@ -156,3 +156,19 @@ def test_image_prune(own_engine: Engine) -> None:
     assert answer.body["ImagesDeleted"][0] == {"Deleted": nameless[0]["Id"]}
     wait_until(lambda: len(layers(own_engine)) == 1, 10, "only the layer of busybox is left")
     own_engine.remove_containers()
+
+
+def test_health(own_engine: Engine) -> None:
+    """The daemon dies between the record of an answer and its event."""
+    own_engine.busybox()
+    check = {"Test": ["CMD", "true"], "Interval": 50_000_000}
+    armed(own_engine, "health:1")
+    assert create(own_engine, Healthcheck=check) == 201
+    assert own_engine.api("POST", "/containers/box/start").status == 204
+    assert own_engine.wait_exit() == -9
+    own_engine.start()
+    assert own_engine.inspect("box")["State"]["Health"]["Status"] == "healthy"
+    log = own_engine.inspect("box")["State"]["Health"]["Log"]
+    wait_until(lambda: own_engine.inspect("box")["State"]["Health"]["Log"] != log, 10, "it is probed again")
+    own_engine.remove_containers()
+    assert_clean(own_engine)

@@ -114,12 +114,16 @@ def _config(options: Options) -> dict[str, Any]:
     anonymous = [text for text in options["volume"] if ":" not in text]
     if anonymous:
         config["Volumes"] = {path: {} for path in anonymous}
-    if options["no-healthcheck"]:
-        config["Healthcheck"] = {"Test": ["NONE"]}
     return config
 
 
 _REST = ("annotation", "device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
+
+
+_HEALTH = (
+    "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
+    "health-timeout", "no-healthcheck", "restart-unhealthy",
+)  # fmt: skip
 
 
 def _rest(options: Options, config: dict[str, Any], host: dict[str, Any]) -> None:
@@ -128,6 +132,10 @@ def _rest(options: Options, config: dict[str, Any], host: dict[str, Any]) -> Non
         from tui.cli import hardware
 
         hardware.add(options, config, host)
+    if any(options[flag] for flag in _HEALTH):
+        from tui.cli import health
+
+        health.add(options, config, host)
 
 
 def _files(options: Options, host: dict[str, Any]) -> None:

@@ -41,12 +41,12 @@ env-file list Read in a file of environment variables
 expose list Expose a port or a range of ports
 gpus string! GPU devices to add to the container
 group-add list Add additional groups to join
-health-cmd string! Command to run to check health
-health-interval string! Time between running the check
-health-retries int! Consecutive failures needed to report unhealthy
-health-start-interval string! Time between running the check during the start period
-health-start-period string! Start period before counting retries
-health-timeout string! Maximum time to allow one check to run
+health-cmd string Command to run to check health
+health-interval string Time between running the check
+health-retries int Consecutive failures needed to report unhealthy
+health-start-interval string Time between running the check during the start period
+health-start-period string Start period before counting retries
+health-timeout string Maximum time to allow one check to run
 hostname,h string Container host name
 init bool Run an init inside the container that forwards signals and reaps processes
 interactive,i bool Keep STDIN open even if not attached
@@ -87,6 +87,7 @@ pull string=missing Pull image before running ("missing", "never"; "always" come
 quiet,q bool Suppress the pull output
 read-only bool Mount the container's root filesystem as read only
 restart string=no Restart policy to apply when a container exits: no, on-failure[:n], always, unless-stopped
+restart-unhealthy bool Restart the container when it becomes unhealthy, within its restart policy
 rm bool Automatically remove the container when it exits
 runtime string! Runtime to use for this container
 security-opt list Security options: no-new-privileges, seccomp=FILE, seccomp=unconfined

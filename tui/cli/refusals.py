@@ -5,7 +5,6 @@ from __future__ import annotations
 _NETWORKS = "bridge networks and published ports come with the networks"
 _WINDOWS = "it is for Windows containers"
 _REALTIME = "real-time scheduling of groups is not offered by version 2 of cgroups, and by few kernels on version 1"
-_HEALTH = "health checks come later"
 
 #: Flag → reason; the same for every verb.
 REASONS = {
@@ -16,10 +15,6 @@ REASONS = {
     ),
     **dict.fromkeys("cpu-count cpu-percent io-maxbandwidth io-maxiops isolation".split(), _WINDOWS),
     **dict.fromkeys(("cpu-rt-period", "cpu-rt-runtime"), _REALTIME),
-    **dict.fromkeys(
-        "health-cmd health-interval health-retries health-start-interval health-start-period health-timeout".split(),
-        _HEALTH,
-    ),
     **dict.fromkeys(
         "availability cluster group limit-bytes required-bytes scope secret sharing topology-preferred "
         "topology-required type".split(),

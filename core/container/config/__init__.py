@@ -21,8 +21,8 @@ from core.container.config.security import check_security
 from core.container.config.texts import parse_signal, parse_size
 from core.container.config.values import MAX_STRINGS, integer, object_, shown
 from core.container.mounts import anonymous_volume, check_mounts
-from core.container.restart import check_policy
-from core.errors import InvalidArgument, Unsupported
+from core.container.restart import check_policy, check_unhealthy
+from core.errors import InvalidArgument
 
 __all__ = ["MAX_STRINGS", "CreateRequest", "check_container_name", "parse_create", "parse_signal", "parse_size"]
 
@@ -89,9 +89,6 @@ def _check_config(config: dict[str, Any]) -> None:
         anonymous_volume(path)
     if config["StopTimeout"] is not None and config["StopTimeout"] < -1:
         raise InvalidArgument(f"StopTimeout must be -1 (no limit) or more, not {config['StopTimeout']}")
-    health = config["Healthcheck"]
-    if health and (health.get("Test") if isinstance(health, dict) else health) not in (None, [], ["NONE"]):
-        raise Unsupported("Healthcheck is not supported by this version of Dockyard")
 
 
 def _check_host_config(host: dict[str, Any]) -> list[str]:
@@ -99,6 +96,7 @@ def _check_host_config(host: dict[str, Any]) -> list[str]:
     check_devices(host)
     check_log_config(host)
     host["RestartPolicy"] = check_policy(host["RestartPolicy"], host["AutoRemove"])
+    check_unhealthy(host["Annotations"], host["AutoRemove"])
     host["ConsoleSize"] = _console_size(host["ConsoleSize"])
     check_security(host)
     return warnings

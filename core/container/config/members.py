@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.container.config.devices import devices, rates
+from core.container.config.health import health
 from core.container.config.values import (
     Kind,
     anything,
@@ -45,7 +46,7 @@ CONFIG: dict[str, Kind] = {
     "StopTimeout": optional_integer,
     "ExposedPorts": object_,
     "Volumes": object_,
-    "Healthcheck": anything,
+    "Healthcheck": health,
     "OnBuild": anything,
     "Shell": anything,
     "NetworkDisabled": boolean,
