@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import measure
+from tests.bench import measure, verbs
 from tests.bench.measure import Plan, Row
 from tests.bench.report import table
 from tests.bench.sides import Dockerd, Dockyard, Side
@@ -22,7 +22,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=21, help="measured rounds of each row")
     parser.add_argument("--warmup", type=int, default=2, help="unmeasured rounds before them")
     parser.add_argument("--only", choices=["docker", "dockyard"], help="measure one side alone")
-    parser.add_argument("--rows", default="run,exec,parallel,logs,idle,container,paint", help="which, by name")
+    parser.add_argument(
+        "--rows",
+        default="run,exec,parallel,logs,idle,container,paint,list,remove,stop,copy,image,stats",
+        help="which, by name",
+    )
     parser.add_argument("--output", type=Path, help="write the table to this file too")
     return parser.parse_args()
 
@@ -49,6 +53,12 @@ def measure_rows(sides: Sequence[Side], plan: Plan, wanted: set[str]) -> list[Ro
         "logs": lambda: measure.log_rows(sides, plan),
         "idle": lambda: [measure.idle_row(sides, plan)],
         "container": lambda: [measure.container_row(sides, plan)],
+        "list": lambda: [verbs.list_row(sides, plan)],
+        "remove": lambda: [verbs.remove_row(sides, plan)],
+        "stop": lambda: [verbs.stop_row(sides, plan)],
+        "copy": lambda: verbs.copy_rows(sides, plan),
+        "image": lambda: verbs.image_rows(sides, plan),
+        "stats": lambda: [verbs.stats_row(sides, plan)],
         "paint": lambda: [measure.paint_row(s, plan) for s in sides if isinstance(s, Dockyard)],
     }
     rows = []

@@ -107,16 +107,29 @@ def exec_and_ps_rows(sides: Sequence[Side], plan: Plan) -> list[Row]:
     return rows
 
 
-def _start_many(side: Side, number: int, *, parallel: int) -> float:
-    """Milliseconds until ``number`` calls of ``run -d`` have all returned."""
+def start_many(
+    side: Side,
+    number: int,
+    *,
+    parallel: int,
+    command: Sequence[str] = ("sleep", "1000000"),
+    flags: Sequence[str] = (),
+) -> list[str]:
+    """``number`` calls of ``run -d``, so many at the same time; the names."""
     names = [f"many{next(_SERIAL)}" for _ in range(number)]
 
     def start(name: str) -> None:
-        timed(side, "run", "-d", "--network", "none", "--name", name, IMAGE, "sleep", "1000000")
+        timed(side, "run", "-d", "--network", "none", "--name", name, *flags, IMAGE, *command)
 
-    before = time.perf_counter()
     with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(start, names))
+    return names
+
+
+def _start_many(side: Side, number: int, *, parallel: int) -> float:
+    """Milliseconds until ``number`` calls of ``run -d`` have all returned."""
+    before = time.perf_counter()
+    start_many(side, number, parallel=parallel)
     return (time.perf_counter() - before) * 1000
 
 
