@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 SOURCES := $(shell find core tui themes -name __pycache__ -prune -o \( -type f -o -type d \) -print 2>/dev/null)
 
 .PHONY: help venv run test test-other lint bench peers install uninstall clean need-root
-export DESTDIR PREFIX OPT UNITS
+export DESTDIR PREFIX OPT UNITS RUNNING
 
 help:
 	@echo 'make run     set everything up and open the workstation on the embedded engine (root)'

@@ -66,6 +66,7 @@ async def serve(options: argparse.Namespace) -> None:
     from core.engine import Configuration, Engine
     from core.linux import placement
 
+    service = os.environ.pop("NOTIFY_SOCKET", "")  # it is this process's, not the zygote's
     for flag in ("root", "run"):
         if not getattr(options, flag):
             raise InvalidArgument(f"--{flag} is empty", hint="give a folder, or leave the option out")
@@ -85,7 +86,9 @@ async def serve(options: argparse.Namespace) -> None:
             for warning in engine.warnings:
                 logging.getLogger("dockyard").warning("%s", warning)
             _tell(options.ready_fd, "ready\n")
+            notify(service, "READY=1")
             await stop.wait()
+            notify(service, "STOPPING=1")
         os.unlink(configuration.socket_path)
 
 
@@ -139,6 +142,21 @@ def _tell(fd: int, text: str) -> None:
             os.close(fd)
         except OSError:
             logging.getLogger("dockyard").debug("nobody waits for the daemon any more")
+
+
+def notify(path: str, text: str) -> None:
+    """Tell the service manager that listens on ``path`` (sd_notify(3)); "" is nobody.
+
+    With it ``systemctl start`` returns when the socket answers, not before.
+    """
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.sendto(text.encode(), address)
+        except OSError as error:
+            logging.getLogger("dockyard").warning("cannot tell the service manager %s: %s", text, error.strerror)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,45 @@ def test_an_engine_that_does_not_start_is_explained(folders: tuple[Path, Path], 
     assert second == f"Its log is {folders[0]}/daemon.log"
 
 
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>{root}/asked
+[ -z "{fails}" ] || {{ echo "{fails}" >&2; exit 5; }}
+exec {python} -I -c 'import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1])' {run}/dockyard.sock
+"""
+#: The client of a machine whose systemd knows the engine as a service.
+UNIT_CLIENT = f"""
+import os, sys
+sys.path.insert(0, {str(CHECKOUT)!r})
+from tui.cli import errors, launch
+root, run, tools = sys.argv[1:]
+os.environ["PATH"] = tools + ":" + os.environ["PATH"]
+launch.ROOT, launch.RUN, launch.has_unit = root, run, lambda: True
+try:
+    launch.start(root, run)
+except errors.CliError as error:
+    sys.exit(error.message)
+sys.stdout.write(str(launch.started))
+"""
+
+
+@pytest.mark.parametrize("fails", ["", "Unit dockyard.service is masked."])
+def test_where_there_is_a_unit_the_service_is_started(folders: tuple[Path, Path], tmp_path: Path, fails: str) -> None:
+    root, run = folders
+    tool = tmp_path / "systemctl"
+    tool.write_text(SYSTEMCTL.format(root=root, run=run, python=sys.executable, fails=fails))
+    tool.chmod(0o755)
+    argv = [sys.executable, "-IS", "-c", UNIT_CLIENT, str(root), str(run), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20)
+    assert (root / "asked").read_text() == "start dockyard.service\n"
+    assert not (root / "daemon.log").exists(), "no engine beside the service"
+    if fails:
+        assert done.returncode == 1
+        assert done.stderr == f"the engine did not start: {fails}\nIts log: journalctl -u dockyard.service\n"
+    else:
+        assert (done.stdout, done.stderr, done.returncode) == ("True", "", 0)
+        assert (run / "dockyard.sock").is_socket()
+
+
 def test_no_right_on_the_socket_names_the_group() -> None:
     error = unreachable("/run/x.sock", PermissionError(13, "Permission denied"))
     assert "permission denied on the engine's socket /run/x.sock" in error.message

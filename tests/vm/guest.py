@@ -14,7 +14,7 @@ To add one, decorate a function in a module ``guest_*.py`` of this folder (a new
 
 There are three ways to boot: ``plain`` (the default: version 2, pid 1 is a shell), ``systemd`` (version 2) and
 ``hybrid`` (systemd with the version 1 controllers that the kernel still has, and version 2 beside them); a check may
-name several.
+name several. ``install`` is as ``systemd``, a machine of its own for what takes many minutes.
 ``tests/vm/test_vm.py`` boots one machine for all checks of a way and shows each as a test of its own:
 ``pytest tests/vm -k an_engine``. A check runs as root in a process of its own, forked from one that has imported all
 modules; what it leaves behind the next one meets. ``seconds`` is its time limit.
@@ -60,7 +60,7 @@ CHECKS: list[Check] = []
 
 
 def check(*boots: str, seconds: int = 60) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register a function of this folder's ``guest_*`` modules for ``plain``, ``systemd`` or ``hybrid``."""
+    """Register a function of this folder's ``guest_*`` modules; ``boots``: ``plain``, ``systemd``, ``hybrid``, ``install``."""
 
     def register(function: Callable[[], None]) -> Callable[[], None]:
         add(function, *boots, seconds=seconds)

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from tests.support import CHECKOUT
-from tests.vm import guest, machine
+from tests.vm import guest, machine, wheels
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.timeout(900)]
 _SECONDS = 800.0
@@ -34,12 +34,15 @@ def _impossible(boot: str) -> str:
 @functools.cache
 def _outcomes(boot: str, names: tuple[str, ...]) -> tuple[dict[str, guest.Outcome], str]:
     """The checks' outcomes and all that the machine wrote."""
+    keep = [CHECKOUT]
+    if boot == "install":
+        keep.append(wheels.folder())  # before the machine is without a network
     result = machine.run(
         [sys.executable, "-B", "-m", "tests.vm.guest", *names],
         systemd=boot != "plain",
         words=_HYBRID if boot == "hybrid" else "",
         cwd=CHECKOUT,
-        keep=machine.to_keep(CHECKOUT),
+        keep=[kept for path in keep for kept in machine.to_keep(path)],
         timeout=_SECONDS,
     )
     return guest.parse(result.output), f"exit code {result.code}\n{result.output}"

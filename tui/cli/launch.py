@@ -1,7 +1,8 @@
 """Start the engine: in the foreground (``serve``), or in the background when a client finds none.
 
 Of two clients at once one starts it and the other waits for the lock, then finds it running. Readiness is the
-engine's own word on a pipe, never a guess by time.
+engine's own word on a pipe, never a guess by time. Where a systemd unit is installed the engine is started by that:
+one beside it would keep the folder locked, and the service could not start again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 ROOT = "/var/lib/dockyard"
 RUN = DEFAULT_SOCKET.rpartition("/")[0]
+UNIT = "dockyard.service"
+_UNIT_FOLDERS = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+)
 _READY_SECONDS = 60
 #: Whether this process has started the engine.
 started = False
@@ -64,10 +72,43 @@ def start(root: str = ROOT, run: str = RUN) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _answers(path):
-            _spawn_and_wait(root, run)
+            if root == ROOT and run == RUN and has_unit():
+                _start_unit()
+            else:
+                _spawn_and_wait(root, run)
             started = True
     finally:
         posix.close(lock)
+
+
+def has_unit() -> bool:
+    """Whether systemd is pid 1 (sd_booted(3)) and knows the engine as a service."""
+    if not _exists("/run/systemd/system"):
+        return False
+    return any(_exists(f"{folder}/{UNIT}") for folder in _UNIT_FOLDERS)
+
+
+def _exists(path: str) -> bool:
+    try:
+        posix.lstat(path)  # a masked unit is a link to /dev/null: systemctl says so
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _start_unit() -> None:
+    """Returns when the service has told that it is ready."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ["systemctl", "start", UNIT], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise CliError(f"the engine is the service {UNIT}, and systemctl is not to be found on the PATH") from None
+    if done.returncode:
+        said = done.stderr.strip() or f"systemctl ended with {done.returncode}"
+        raise CliError(f"the engine did not start: {said}\nIts log: journalctl -u {UNIT}")
 
 
 def _answers(path: str) -> bool:
