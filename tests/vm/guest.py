@@ -60,7 +60,7 @@ CHECKS: list[Check] = []
 
 
 def check(*boots: str, seconds: int = 60) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Register a function of this folder's ``guest_*`` modules; ``boots``: ``plain``, ``systemd``, ``hybrid``, ``install``."""
+    """Register a function of a ``guest_*`` module here; ``boots`` as the module says."""
 
     def register(function: Callable[[], None]) -> Callable[[], None]:
         add(function, *boots, seconds=seconds)
