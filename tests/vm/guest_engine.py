@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from core.linux.cgroup_files import read_file
 from tests.support import Engine, wait_until
@@ -84,6 +85,54 @@ def the_other_limits_are_written() -> None:
         assert done.stdout.strip() == "4242", done
         assert "/tmp/k': No such device" in done.stderr, done
         assert "/tmp/m': Operation not permitted" in done.stderr, done
+
+
+@check("plain", "systemd", seconds=240)
+def a_running_container_is_paused_updated_and_measured() -> None:
+    """What version 1 is asserted to do by the end-to-end tests, read from version 2's files."""
+    with _engine() as engine:
+        image = engine.busybox()
+        script = "while :; do :; done"
+        engine.dockyard("run", "-d", "--name", "box", image, "sh", "-c", script, check=True, timeout=120)
+        pid = engine.inspect("box")["State"]["Pid"]
+        folder = f"/sys/fs/cgroup{read_file(f'/proc/{pid}/cgroup').strip().removeprefix('0::')}"
+        changes = "--memory 64m --memory-swap 96m --memory-reservation 32m --cpus 0.5 --cpu-shares 512 --pids-limit 77"
+        engine.dockyard("update", *changes.split(), "--cpuset-cpus", "0", "box", check=True, timeout=60)
+        wanted = {"memory.max": 64 << 20, "memory.swap.max": 32 << 20, "memory.low": 32 << 20, "cpu.weight": 59}
+        wanted |= {"pids.max": 77, "cpuset.cpus": 0}
+        assert {name: int(read_file(f"{folder}/{name}")) for name in wanted} == wanted
+        assert read_file(f"{folder}/cpu.max").split() == ["50000", "100000"]
+        wait_until(lambda: _figures(engine)["cpu_stats"]["throttling_data"]["throttled_periods"], 60, "it is throttled")
+        assert _figures(engine)["memory_stats"]["limit"] == 64 << 20
+        assert "inactive_file" in _figures(engine)["memory_stats"]["stats"]
+        engine.dockyard("pause", "box", check=True, timeout=60)
+        assert "frozen 1" in read_file(f"{folder}/cgroup.events")
+        assert engine.inspect("box")["State"]["Status"] == "paused"
+        engine.kill()
+        _start(engine)
+        assert engine.inspect("box")["State"]["Status"] == "paused"
+        engine.dockyard("unpause", "box", check=True, timeout=60)
+        assert "frozen 0" in read_file(f"{folder}/cgroup.events")
+        engine.dockyard("pause", "box", check=True, timeout=60)
+        engine.dockyard("rm", "-f", "box", check=True, timeout=60)
+        _a_limit_below_the_use(engine, image)
+
+
+def _figures(engine: Engine) -> dict[str, Any]:
+    found: dict[str, Any] = engine.api("GET", "/containers/box/stats?stream=0&one-shot=1").body
+    return found
+
+
+def _a_limit_below_the_use(engine: Engine, image: str) -> None:
+    """Version 2's kernel would take it and kill."""
+    fill = "dd if=/dev/zero of=/m/f bs=1M count=40 2>/dev/null; echo full; sleep 1000"
+    flags = ("-m", "100m", "--tmpfs", "/m")
+    engine.dockyard("run", "-d", "--name", "box", *flags, image, "sh", "-c", fill, check=True, timeout=60)
+    wait_until(lambda: engine.dockyard("logs", "box").stdout == "full\n", 60, "the memory is used")
+    done = engine.dockyard("update", "--memory", "20m", "--memory-swap", "20m", "box")
+    assert "below what the container uses" in done.stderr, done
+    assert engine.inspect("box")["State"]["Running"] is True
+    assert engine.inspect("box")["HostConfig"]["Memory"] == 100 << 20
 
 
 @check("systemd", seconds=300)

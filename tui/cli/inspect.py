@@ -1,4 +1,4 @@
-"""``inspect``: containers and images."""
+"""``inspect``: containers, images, networks and volumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from tui.cli.flags import Options
 
-_KINDS = ("container", "image")
+#: In the order in which a name without a kind is looked for, as Docker does.
+_KINDS = ("container", "image", "network", "volume")
 #: The exit code of a template that cannot be parsed (docker/cli).
 _BAD_TEMPLATE = 64
 _PREFIX = "template parsing error"
@@ -24,7 +25,7 @@ def run(options: Options) -> int:
     """Print every object named; the missing ones are told after, and make the exit code 1."""
     kind = options["type"]
     if kind and kind not in _KINDS:
-        raise CliError(f'unknown type: "{kind}": must be one of "container", "image"')
+        raise CliError(f'unknown type: "{kind}": must be one of "container", "image", "network", "volume"')
     form = options["format"]
     template = None
     if form and form != "json":
@@ -56,14 +57,25 @@ def run(options: Options) -> int:
 
 
 def _find(name: str, kind: str, size: bool) -> Any:
-    """The object's record: a container, or else an image. Raises ApiError."""
-    if kind != "image":
+    """The object's record, of the first kind that knows the name. Raises ApiError, that of the last."""
+    paths = {
+        "container": lambda: target(f"{container_path(name)}/json", {"size": size}),
+        "image": lambda: f"/images/{quote(name)}/json",
+        "network": lambda: f"/networks/{quote(name)}",
+        "volume": lambda: f"/volumes/{quote(name)}",
+    }
+    missing = ApiError(404, f"No such object: {name}")
+    for one in (kind,) if kind else _KINDS:
         try:
-            return call("GET", target(f"{container_path(name)}/json", {"size": size}))
+            return call("GET", paths[one]())
         except ApiError as error:
-            if kind or error.status != 404:
+            # A name that one kind cannot have may be another's.
+            if error.status not in (400, 404):
                 raise
-    return call("GET", f"/images/{quote(name)}/json")
+            missing = error
+    if not kind:
+        missing.status = 404
+    raise missing
 
 
 def _print_rendered(template: Any, found: list[Any]) -> None:

@@ -19,7 +19,7 @@ def agree(question: str, what: str) -> None:
     import posix
 
     output.out(f"WARNING! {question}\nAre you sure you want to continue? [y/N] ")
-    if posix.read(0, 64).strip().lower() not in (b"y", b"yes"):
+    if posix.read(0, 64).partition(b"\n")[0].strip().lower() not in (b"y", b"yes"):
         raise CliError(f"{what} has been cancelled")
 
 
