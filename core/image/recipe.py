@@ -20,8 +20,6 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import zstandard
-
 from core.errors import Corrupt
 from core.linux import syscalls
 
@@ -45,6 +43,8 @@ class Recorder:
         self._begin()
 
     def _begin(self) -> None:
+        import zstandard  # here and below: an idle engine does without it
+
         self._file.write(bytes(_SIZE.size))
         self._zstd = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
         self._parts.clear()
@@ -69,7 +69,7 @@ class Recorder:
     def finish(self) -> None:
         """Everything was recorded."""
         self._flush()
-        self._zstd.flush(zstandard.FLUSH_FRAME)
+        self._zstd.flush(1)  # FLUSH_FRAME
         self._file.seek(0)
         self._file.write(_SIZE.pack(self._size))
         self._file.flush()
@@ -103,7 +103,7 @@ def replay(path: str, folder: str, diff_id: str) -> Iterator[bytes]:
             for data in _steps(file, root):
                 digester.update(data)
                 yield data
-    except (OSError, EOFError, zstandard.ZstdError, struct.error) as error:
+    except (OSError, EOFError, struct.error) as error:
         raise Corrupt(f"layer {diff_id[:19]} cannot be read: {error}") from error
     finally:
         os.close(root)
@@ -112,8 +112,10 @@ def replay(path: str, folder: str, diff_id: str) -> Iterator[bytes]:
 
 
 def _steps(file: BinaryIO, root: int) -> Iterator[bytes]:
+    import zstandard
+
     with zstandard.ZstdDecompressor().stream_reader(file, closefd=False) as steps:
-        while kind := steps.read(1):
+        while kind := _read(steps, 1):
             if kind == b"\0":
                 left = struct.unpack("<I", _exactly(steps, 4))[0]
                 while left:
@@ -125,10 +127,19 @@ def _steps(file: BinaryIO, root: int) -> Iterator[bytes]:
                 yield from _piece(root, _exactly(steps, name), offset, length)
 
 
+def _read(steps: BinaryIO, count: int) -> bytes:
+    import zstandard
+
+    try:
+        return steps.read(count)
+    except zstandard.ZstdError as error:
+        raise EOFError(f"its recipe is damaged: {error}") from error
+
+
 def _exactly(steps: BinaryIO, count: int) -> bytes:
-    data = steps.read(count)
+    data = _read(steps, count)
     while len(data) < count:
-        more = steps.read(count - len(data))
+        more = _read(steps, count - len(data))
         if not more:
             raise EOFError("its recipe is cut short")
         data += more

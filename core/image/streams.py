@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
 import io
-import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
@@ -81,6 +79,8 @@ def decompress(source: BinaryIO) -> BinaryIO:
     if magic == b"\x28\xb5\x2f\xfd" or (magic[1:] == b"\x2a\x4d\x18" and 0x50 <= magic[0] <= 0x5F):
         return cast(BinaryIO, _Chunks(_unzstd(source)))
     if magic[:3] == b"BZh":
+        import bz2
+
         return cast(BinaryIO, _Chunks(_in_members(source, bz2.BZ2Decompressor)))
     if magic == b"\xfd7zX":
         return cast(BinaryIO, _Chunks(_in_members(source, _xz)))
@@ -135,12 +135,16 @@ def _inflater() -> Any:
 
 
 def _xz() -> Any:
+    import lzma
+
     # What xz -9 needs, and a little more.
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=128 << 20)
 
 
 def _in_members(source: BinaryIO, engine: Callable[[], Any]) -> Iterator[bytes]:
     """bzip2's and xz's streams, one after the other."""
+    import lzma
+
     counted = _Counted(source)
     current, begun = engine(), False
     data = counted.read(CHUNK)
