@@ -7,6 +7,7 @@ The numbered points (``core.faults``)::
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -38,24 +39,26 @@ class ImagePruner:
             for image in self._candidates(dangling):
                 if image.created >= before or not _has_labels(image, filters):
                     continue
-                try:
-                    gone += await self._store.remove(image.id, force=True)
-                except (Conflict, NotFound):
-                    # It became used, or went with its child.
-                    continue
-                faults.point("image-prune", 1)
+                for ref in image.tags or (image.id,):
+                    # It may be used by now, or gone with its child.
+                    with contextlib.suppress(Conflict, NotFound):
+                        gone += await self._store.remove(ref)
+                        faults.point("image-prune", 1)
             left = self._store.layer_sizes()
         freed = sum(size for diff_id, size in sizes.items() if diff_id not in left)
         self._publish("image", "prune", "", {"reclaimed": str(freed)})
         return gone, freed
 
     def _candidates(self, dangling: bool) -> list[Image]:
-        """Those at the end of their line: no other was made from them."""
+        """Those with a name, or at the end of their line: no other was made from them.
+
+        A parent loses its names, and goes with the last of its children.
+        """
         return [
             image
             for image in self._store.all()
             if not (image.is_host or (dangling and image.tags))
-            and not self._store.children(image.id)
+            and (image.tags or not self._store.children(image.id))
             and not self._store.in_use(image.id)
         ]
 

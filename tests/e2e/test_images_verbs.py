@@ -265,6 +265,17 @@ def test_image_prune(client: Client, engine: Engine) -> None:
     assert "invalid filter 'x'" in client("image", "prune", "-f", "--filter", "x=y").stderr
 
 
+def test_a_prune_of_all_takes_a_named_parent_with_its_child(client: Client, engine: Engine) -> None:
+    engine.busybox()
+    parent = child(engine, "busybox:test", "parent:1", "one")
+    engine.dockyard("tag", parent, "parent:2", check=True)
+    top = child(engine, "parent:1", "top:1", "two")
+    done = client("image", "prune", "-af", check=True).stdout
+    for line in ("untagged: parent:1", "untagged: parent:2", f"deleted: {parent}", f"deleted: {top}"):
+        assert line in done.splitlines()
+    assert images(engine, "?all=1") == []
+
+
 def test_events_of_images(engine: Engine) -> None:
     engine.busybox()
     engine.dockyard("tag", "busybox:test", "x:1", check=True)
