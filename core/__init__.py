@@ -6,11 +6,14 @@ The folders, as floors; each stands on those below it and knows nothing above::
     engine        configuration and composition root: builds the services
     api/          Docker's HTTP API over a Unix socket, one module per resource
     container/    the record of what should run, the way of create, start, stop, remove; supervision
+    archive/      files of containers as tars: views of a root, packing, unpacking, changes
+    volumes/      named folders that outlive containers, and their first content
     runtime/      what runs outside the daemon (zygote, monitor, init), its messages, and the daemon's client of it
     image/        blobs, layers, snapshots, references, archives
     linux/        mechanism: system calls, mounts, privileges, seccomp, cgroups
     events        who is told what happened
     db oci faults the one database; the OCI documents; the points where tests make the daemon die
+    moments       points in time as people write them
     errors        what went wrong, and what the caller can do
 
 Six nouns: an *image* (immutable, content-addressed) has *snapshots* (a writable view of it); a *container* is the

@@ -39,7 +39,19 @@ async def list_all(call: Call) -> StreamResponse:
     if not (call.flag("all") or "dangling" in filters):
         images = [image for image in images if image.tags or not store.children(image.id)]
     images.sort(key=lambda image: image.created, reverse=True)
-    return reply([summary(image) for image in images])
+    return reply([_listed(image, filters.get("reference")) for image in images])
+
+
+def _listed(image: Image, references: list[str] | None) -> dict[str, Any]:
+    """An image of a list; asked for by name, it shows the names that fit."""
+    item = summary(image)
+    if references:
+        item["RepoTags"] = [tag for tag in image.tags if _is_reference(tag, references)]
+    return item
+
+
+def _is_reference(tag: str, patterns: list[str]) -> bool:
+    return any(fits(tag, _familiar(pattern)) for pattern in patterns)
 
 
 def _is_between(call: Call, image: Image, filters: dict[str, list[str]]) -> bool:
@@ -65,7 +77,7 @@ def _matches(image: Image, filters: dict[str, list[str]]) -> bool:
     if dangling and (dangling[0].lower() in ("true", "1")) == bool(image.tags):
         return False
     references = filters.get("reference")
-    return not references or any(fits(tag, _familiar(wanted)) for tag in image.tags for wanted in references)
+    return not references or any(_is_reference(tag, references) for tag in image.tags)
 
 
 def _familiar(pattern: str) -> str:
@@ -99,7 +111,7 @@ async def inspect(call: Call) -> StreamResponse:
         "RepoTags": list(image.tags),
         "RepoDigests": list(image.digests),
         "Parent": image.parent,
-        "Comment": "",
+        "Comment": (_steps(image) or [{}])[-1].get("comment") or "",
         "Created": rfc3339(image.created),
         "DockerVersion": "",
         "Author": image.config.get("author") or "",
@@ -136,7 +148,7 @@ async def history(call: Call) -> StreamResponse:
 
 
 def _steps(image: Image) -> list[Any]:
-    return list(image.config.get("history") or [{} for _ in image.layers] or [{}])
+    return list(image.config.get("history") or [])
 
 
 def _step(step: Any, image: Image, size: int) -> dict[str, Any]:

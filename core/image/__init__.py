@@ -11,14 +11,18 @@
     streams      decompression within bounds, hashing, one pass
     tar          the entries of a hostile tar
     trees        deleting a tree of any depth
+    recipe       how a layer's tar was written, so that it can be written again
+    saving       images → docker-archive and OCI layout in one tar
+    pruning      removing images that nobody uses
+    deletable    whether an image may go
     model        what an image is; the configs that this engine writes
     store        what is here, by which names; load, import, remove
     host         the embedded image ``host``: a sandbox of this server
     snapshots    a container's writable view of an image
 
-Of a layer only the extracted folder is kept, not the tar it came in: blobs are the images' configs. The DiffID was
-verified when it came in; to write an image out its layers will have to be packed anew. A power cut right after a load
-may take files of its layers: they are not synced one by one.
+Of a layer the extracted folder and a recipe are kept, not the tar it came in: blobs are the images' configs. The DiffID
+is verified when it comes in and when it goes out. A power cut right after a load may take files of its layers: they are
+not synced one by one.
 
 An image appears in one transaction, after all that it is made of was verified and is in place. What a dead daemon left
 half done lies in ``tmp`` or is named by no row, and is swept at the next start.
