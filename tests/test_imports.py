@@ -45,6 +45,7 @@ MAP: dict[str, set[str]] = {
         "core.runtime.logs",
         "core.linux.cgroups",
         "core.linux.cgroup_figures",
+        "core.linux.cgroup_files",
         # Pure tables and readers: names of capabilities, the default seccomp profile, a process's start time.
         "core.linux.inotify",
         "core.linux.mounts",

@@ -13,7 +13,6 @@ what puts things right afterwards::
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -46,8 +45,6 @@ from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
 from core.linux.process import handles
 from core.runtime.client import Runtime, Task
-
-log = logging.getLogger("dockyard.containers")
 
 STOP_TIMEOUT = 10
 KILL_DEADLINE = 30.0
@@ -109,9 +106,11 @@ class ContainerService:
     def stats(self, ref: str) -> dict[str, Any]:
         """What it uses now, as :mod:`core.container.stats` says it; nothing when it does not run."""
         container = self.store.get(ref)
-        if not container.status.is_up:
-            return {}
-        return stats(self._runtime.cgroup(container.id), container.pid)
+        return (
+            stats(self._runtime.known_cgroup(container.id, container.pid), container.pid)
+            if container.status.is_up
+            else {}
+        )
 
     def seccomp_path(self, host: dict[str, Any]) -> str:
         """The compiled filter for a HostConfig."""

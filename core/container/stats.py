@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.linux.cgroup_figures import block_io, throttling
+from core.linux.cgroup_files import read_file
 from core.linux.cgroups import Cgroup, Usage
 
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -68,11 +69,7 @@ def _memory(usage: Usage, version: int) -> dict[str, Any]:
 
 def network_counters(pid: int) -> dict[str, dict[str, int]]:
     """Bytes and packets of each interface but ``lo`` in the network namespace of a process (proc(5), net/dev)."""
-    try:
-        with open(f"/proc/{pid}/net/dev", "rb", buffering=0) as file:
-            lines = (file.read() or b"").decode("ascii", "replace").splitlines()[2:]
-    except OSError:
-        return {}
+    lines = read_file(f"/proc/{pid}/net/dev").splitlines()[2:]
     found = {}
     for line in lines:
         name, _, rest = line.partition(":")

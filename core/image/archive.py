@@ -76,6 +76,11 @@ class Archive:
             raise Corrupt(f"archive member {member.name!r} is not a plain file")
         return found
 
+    @staticmethod
+    def is_named(member: tarfile.TarInfo, digest: str) -> bool:
+        """Whether a blob is called by this digest."""
+        return posixpath.normpath(member.name) == f"{_BLOBS}{digest[7:]}"
+
     def verify(self, member: tarfile.TarInfo) -> None:
         """Corrupt when a layer that is named by its digest has another one. Of any other the DiffID tells."""
         name = posixpath.normpath(member.name)

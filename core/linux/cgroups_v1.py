@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from core import oci
+from core.linux.cgroup_files import read_file
 from core.linux.cgroup_limits import Write
 
 #: Version 1 controllers that are used; named hierarchies (systemd) and the rest are left alone.
@@ -143,21 +144,16 @@ def usage(folders: dict[str, str]) -> tuple[int, int, int, int, int, int, int, i
     """The fields of :class:`core.linux.cgroups.Usage`."""
 
     def text(controller: str, name: str) -> str:
-        try:
-            with open(os.path.join(folders[controller], name), "rb", buffering=0) as file:
-                return (file.read() or b"").decode()
-        except (OSError, KeyError):
-            return ""
+        folder = folders.get(controller)
+        return read_file(f"{folder}/{name}") if folder else ""
 
     def number(controller: str, name: str) -> int:
         found = text(controller, name).strip()
         return int(found) if found.isdecimal() else 0
 
     limit = number("memory", "memory.limit_in_bytes")
-    inactive = 0
-    for line in text("memory", "memory.stat").splitlines():
-        if line.startswith("total_inactive_file "):
-            inactive = int(line.split()[1])
+    found = text("memory", "memory.stat").partition("\ntotal_inactive_file ")[2].partition("\n")[0]
+    inactive = int(found) if found.isdecimal() else 0
     ticks = dict(line.split() for line in text("cpuacct", "cpuacct.stat").splitlines())
     return (
         number("memory", "memory.usage_in_bytes"),

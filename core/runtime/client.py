@@ -33,6 +33,8 @@ ADOPT_DEADLINE = 5.0
 _ZYGOTE_FD = 3
 _CODE = "import sys; sys.path.insert(0, {root!r}); from core.runtime.zygote import main; main({fd})"
 #: The only variables the zygote knows: a container must never see the daemon's.
+#: Groups that are remembered.
+_KNOWN = 1000
 _PASSED_VARIABLES = ("DOCKYARD_OVERLAY",)
 
 
@@ -120,6 +122,7 @@ class Runtime:
         self._sequence = itertools.count(1)
         self._starting = asyncio.Lock()
         self._leaving: dict[str, Task] = {}
+        self._known: dict[str, tuple[int, cgroups.Cgroup]] = {}
 
     async def start(self) -> None:
         """Start the zygote. It is started again when it died, by the next ``spawn``."""
@@ -161,6 +164,15 @@ class Runtime:
     def cgroup(self, container_id: str) -> cgroups.Cgroup:
         """The group of a container, as far as it exists."""
         return cgroups.reopen(self._placement, container_id)
+
+    def known_cgroup(self, container_id: str, pid: int) -> cgroups.Cgroup:
+        """As :meth:`cgroup`, looked for once for each first process ``pid``: for those who ask every second."""
+        known = self._known.get(container_id)
+        if known is None or known[0] != pid:
+            if len(self._known) > _KNOWN:
+                self._known.clear()
+            known = self._known[container_id] = (pid, self.cgroup(container_id))
+        return known[1]
 
     def with_cpuset(self, container_id: str) -> cgroups.Cgroup:
         """The group of a running container, with a cpuset where version 1 made it without; it moves processes."""
