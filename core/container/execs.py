@@ -266,7 +266,7 @@ class ExecService:
         if container.restarting:
             raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
         if container.status is Status.PAUSED:
-            raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
+            raise Conflict(f"Container {ref} is paused, unpause the container before exec")
         if container.status is not Status.RUNNING:
             raise Conflict(f"container {container.id} is not running")
         return container

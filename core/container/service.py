@@ -328,8 +328,9 @@ class ContainerService:
             "container", "kill", container.id, event_attributes(container) | {"signal": str(int(number))}
         )
         await self._supervisor.signal(current, number, everything=everything)
-        ends_it = number in (signal.SIGKILL, specgen.stop_signal(current))
-        if ends_it and getattr(self.store.find(current.id), "status", None) is Status.PAUSED:
+        # Docker's rule: without a stop signal of its own, whatever signal is to reach it.
+        goes_on = not current.config.get("StopSignal") or number in (signal.SIGKILL, specgen.stop_signal(current))
+        if goes_on and getattr(self.store.find(current.id), "status", None) is Status.PAUSED:
             self.pauser.thaw(current)
 
     async def pause(self, ref: str) -> None:

@@ -36,6 +36,7 @@ _LIMITS = (
 
 def parse_update(body: Any) -> dict[str, Any]:
     """The members to change, of the request's JSON body; 0, "" and null mean unchanged, as Docker has it.
+    Only PidsLimit has 0 for no limit.
 
     Raises InvalidArgument or Unsupported, naming the member.
     """
@@ -45,7 +46,11 @@ def parse_update(body: Any) -> dict[str, Any]:
     found = {key: HOST_CONFIG[key](key, body.get(key)) for key in (*_LIMITS, "RestartPolicy")}
     if not found["RestartPolicy"].get("Name"):
         found["RestartPolicy"] = None
-    return {key: value for key, value in found.items() if value}
+    changes = {key: value for key, value in found.items() if value}
+    if found["PidsLimit"] is not None:
+        # The one number that has a null: 0 and less mean without a limit.
+        changes["PidsLimit"] = max(0, found["PidsLimit"])
+    return changes
 
 
 def merged(host: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +68,15 @@ def merged(host: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         new["RestartPolicy"] = restart.check_policy(changes["RestartPolicy"], host["AutoRemove"])
     check_resources(new)
     return new
+
+
+def _merged(container: Container, changes: dict[str, Any]) -> dict[str, Any]:
+    """As :func:`merged`, and the error says of which container."""
+    try:
+        return merged(container.host_config, changes)
+    except InvalidArgument as error:
+        text = f"Cannot update container {container.id}: {error.message}"
+        raise InvalidArgument(text, hint=error.hint) from error
 
 
 def _check_cpu(host: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -90,7 +104,7 @@ class UpdateService:
         async with self._containers.locked(ref) as container:
             if container.status is Status.REMOVING:
                 raise Conflict(f"Cannot update container {container.id}: it is being removed")
-            host = merged(container.host_config, changes)
+            host = _merged(container, changes)
             faults.point("update", 1)
             warnings = await self._apply(container, host, changes) if container.status.is_up else []
             faults.point("update", 2)
@@ -119,14 +133,13 @@ class UpdateService:
         if not wanted:
             return []
         group = self._runtime.cgroup(container.id)
-        _check_use(group, wanted)
         try:
+            _check_use(group, wanted)
             if wanted.get("cpu", {}).get("cpus") or wanted.get("cpu", {}).get("mems"):
                 group = await asyncio.to_thread(self._runtime.with_cpuset, container.id)
             return group.change(wanted)
         except DockyardError as error:
-            reason = f"{error} ({error.hint})" if error.hint else str(error)
-            raise Conflict(f"Cannot update container {container.id}: {reason}") from error
+            raise Conflict(f"Cannot update container {container.id}: {error}") from error
 
 
 def limits(host: dict[str, Any], changes: dict[str, Any]) -> Any:
@@ -143,7 +156,7 @@ def limits(host: dict[str, Any], changes: dict[str, Any]) -> Any:
         found.pop("cpu", None)
     found.pop("pids", None)
     if "PidsLimit" in changes:
-        found["pids"] = {"limit": changes["PidsLimit"]}
+        found["pids"] = {"limit": changes["PidsLimit"] or -1}
     if "BlkioWeight" in changes:
         found["blockIO"] = {"weight": changes["BlkioWeight"]}
     return found
@@ -156,6 +169,6 @@ def _check_use(group: Cgroup, wanted: Any) -> None:
     needed = usage.memory - usage.memory_inactive_file
     if 0 < limit < needed:
         raise Conflict(
-            f"Cannot update container: --memory {limit} is below what the container uses ({needed} bytes)",
+            f"--memory {limit} is below what the container uses ({needed} bytes)",
             hint="end what uses the memory, or give it more",
         )

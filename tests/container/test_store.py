@@ -76,3 +76,18 @@ def test_newest_first(store: ContainerStore) -> None:
 def test_the_record_is_frozen() -> None:
     with pytest.raises(AttributeError):
         Container.__setattr__(make_container(), "name", "x")
+
+
+def test_a_renamed_row_has_one_name(tmp_path: Path, open_database: OpenDatabase, store: ContainerStore) -> None:
+    box = make_container()
+    store.insert(box)
+    store.insert(make_container(id="f" * 64, name="other"))
+    assert store.rename(box.id, "crate").name == "crate"
+    with pytest.raises(NotFound):
+        store.get("box")
+    with pytest.raises(Conflict, match="f" * 64):
+        store.rename(box.id, "other")
+    again = ContainerStore(open_database(tmp_path / "db"))
+    assert {c.name for c in again.all()} == {c.name for c in store.all()} == {"crate", "other"}
+    store.delete(box.id)
+    store.insert(make_container(name="crate"))

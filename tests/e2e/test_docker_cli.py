@@ -146,3 +146,28 @@ def test_flags(engine: Engine, busybox: str, flags: str, script: str, wanted: st
     """The members that docker's own command line makes of them have the same effect."""
     done = engine.docker("run", "--rm", "--network", "none", *flags.split(), busybox, "sh", "-c", script)
     assert done.stdout.strip() == wanted, done
+
+
+def test_pause_rename_update_restart_prune(engine: Engine, busybox: str) -> None:
+    engine.docker("run", "-d", "--name", "box", "--network", "none", busybox, "sleep", "1000", check=True)
+    done = engine.docker("pause", "box", "missing")
+    assert (done.returncode, done.stdout) == (1, "box\n")
+    assert "No such container: missing" in done.stderr
+    assert "(Paused)" in engine.docker("ps", check=True).stdout
+    assert "Container box is paused, unpause the container before exec" in engine.docker("exec", "box", "true").stderr
+    engine.docker("kill", "-s", "HUP", "box", check=True)
+    assert engine.inspect("box")["State"]["Status"] == "running"
+    engine.docker("restart", "-t", "0", "box", check=True)
+    engine.docker("container", "rename", "box", "crate", check=True)
+    assert engine.docker("rename", "crate", "crate").returncode == 1
+    limits = ("--memory", "64m", "--memory-swap", "64m", "--pids-limit", "50", "--restart", "on-failure:2")
+    assert engine.docker("update", *limits, "crate", check=True).stdout == "crate\n"
+    engine.docker("update", "--pids-limit", "-1", "crate", check=True)
+    host = engine.inspect("crate")["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (64 << 20, 64 << 20, 0)
+    assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 2}
+    engine.docker("stop", "-t", "0", "crate", check=True)
+    gone = engine.inspect("crate")["Id"]
+    done = engine.docker("container", "prune", "-f", check=True)
+    assert done.stdout.startswith(f"Deleted Containers:\n{gone}\n\nTotal reclaimed space: ")
+    assert engine.containers() == []

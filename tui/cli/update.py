@@ -48,10 +48,16 @@ def run(options: Options) -> int:
 def request(options: Options) -> dict[str, Any]:
     """The body of the request; CliError when nothing is to be changed."""
     body = {member: options[flag] for flag, member in _NUMBERS.items() if options.given(flag)}
+    if not body and not options.given("restart"):
+        raise CliError("you must provide one or more flags when using this command")
+    if not body.get("PidsLimit"):
+        # 0 is unchanged here, and no limit in the API.
+        body.pop("PidsLimit", None)
     if options.given("restart"):
         from tui.cli.create import restart_policy
 
-        body["RestartPolicy"] = restart_policy(options["restart"])
-    if not body:
-        raise CliError("you must provide one or more flags when using this command")
+        try:
+            body["RestartPolicy"] = restart_policy(options["restart"])
+        except CliError as error:
+            raise CliError(error.message) from None
     return body
