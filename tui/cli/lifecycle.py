@@ -133,5 +133,8 @@ def rename(options: Options) -> int:
     old, new = options.args
     if not old.strip() or not new.strip():
         raise CliError("Error: Neither old nor new names may be empty")
-    call("POST", target(f"{container_path(old)}/rename", {"name": new}))
+    try:
+        call("POST", target(f"{container_path(old)}/rename", {"name": new}))
+    except ApiError as error:
+        raise CliError(f"{error.message}\nError: failed to rename container named {old}") from None
     return 0

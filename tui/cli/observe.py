@@ -25,7 +25,8 @@ def top(options: Options) -> int:
     """The processes of a container, as ps shows them."""
     name, *arguments = options.args
     found = call("GET", target(f"{container_path(name)}/top", {"ps_args": " ".join(arguments)}))
-    output.out(columns([found["Titles"], *([output.plain(cell) for cell in row] for row in found["Processes"])]))
+    rows = [[output.plain(cell) for cell in row] for row in found["Processes"]]
+    output.out(columns([found["Titles"], *rows], minimum=20))
     return 0
 
 

@@ -25,7 +25,7 @@ def agree(question: str, what: str) -> None:
 
 def reclaimed(size: int) -> str:
     """The last line of every prune."""
-    return f"Total reclaimed space: {human_size(size)}\n"
+    return f"Total reclaimed space: {human_size(size, 4)}\n"
 
 
 def containers(options: Options) -> int:

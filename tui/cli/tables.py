@@ -10,8 +10,8 @@ _MINIMUM = 10
 _PADDING = 3
 
 
-def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as text. The last cell of a line is not padded.
+def columns(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
+    """Lines of cells as text; each column is at least ``minimum`` wide. The last cell of a line is not padded.
 
     A column reaches over neighbouring lines that have a cell after it, as in tabwriter: a shorter line ends it.
     """
@@ -21,7 +21,7 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
             end = index
             while end < len(lines) and len(lines[end]) - 1 > column:
                 end += 1
-            width = max(_MINIMUM, *(len(lines[i][column]) + _PADDING for i in range(index, end)))
+            width = max(minimum, *(len(lines[i][column]) + _PADDING for i in range(index, end)))
             for i in range(index, end):
                 widths[i].append(width)
     out = []

@@ -9,7 +9,7 @@ from tui.cli.engine import call
 from tui.cli.rows import Noun
 from tui.cli.tables import columns
 from tui.cli.transport import target
-from tui.cli.units import human_size
+from tui.cli.units import human_size as _human
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     Item = dict[str, Any]
 
+#: Digits of a size: one more than lists have, as in Docker.
+_DIGITS = 4
 _UP = ("running", "paused", "restarting")
+
+
+def human_size(size: float) -> str:
+    """A size with :data:`_DIGITS` digits."""
+    return _human(size, _DIGITS)
 
 
 def df(options: Options) -> int:
@@ -79,14 +86,14 @@ def _verbose(found: Item) -> str:
         size, shared = item["Size"], max(0, item["SharedSize"])
         created = rows.ago(item["Created"], now) if item["Created"] > 0 else "N/A"
         images.append(
-            (repository, tag, item["Id"][7:19], created, human_size(size), human_size(shared),
+            (repository, tag, item["Id"][7:19], created, _human(size), human_size(shared),
              human_size(size - shared), str(item["Containers"]))
         )  # fmt: skip
     containers = [("CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES")]
     containers += [
         (item["Id"][:12], rows.image(item, True), rows.command(item, True),
          str(sum(mount.get("Driver") == "local" for mount in item.get("Mounts") or ())),
-         human_size(item.get("SizeRw") or 0), rows.ago(item["Created"], now), item["Status"], rows.names(item))
+         _human(item.get("SizeRw") or 0), rows.ago(item["Created"], now), item["Status"], rows.names(item))
         for item in found["Containers"] or ()
     ]  # fmt: skip
     volumes = [("VOLUME NAME", "LINKS", "SIZE")]
