@@ -6,6 +6,7 @@ import json
 from dataclasses import fields, replace
 from typing import Any
 
+from core.container.config.members import CONFIG, HOST_CONFIG
 from core.container.status import Container, Status, check_transition
 from core.db import Database
 from core.errors import Conflict, InvalidArgument, NotFound
@@ -165,10 +166,18 @@ def _to_row(container: Container, columns: list[str]) -> list[Any]:
     return values
 
 
+def _filled(kinds: dict[str, Any]) -> dict[str, Any]:
+    """Every member with the value of a request that does not name it."""
+    return {key: kind(key, None) for key, kind in kinds.items()}
+
+
 def _from_row(row: Any) -> Container:
     values = {column: row[column] for column in _COLUMNS}
     for column in _JSON:
         values[column] = json.loads(values[column])
+    # A record of an older version lacks the members that came later.
+    values["config"] = {**_filled(CONFIG), **values["config"]}
+    values["host_config"] = {**_filled(HOST_CONFIG), **values["host_config"]}
     values["args"] = tuple(values["args"])
     values["warnings"] = tuple(values["warnings"])
     values["mounts"] = tuple(values["mounts"])

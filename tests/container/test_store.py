@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,13 @@ def test_a_renamed_row_has_one_name(tmp_path: Path, open_database: OpenDatabase,
     assert {c.name for c in again.all()} == {c.name for c in store.all()} == {"crate", "other"}
     store.delete(box.id)
     store.insert(make_container(name="crate"))
+
+
+def test_a_record_of_an_older_version_gets_the_members_that_came_later(
+    tmp_path: Path, open_database: OpenDatabase, store: ContainerStore
+) -> None:
+    box = make_container()
+    old = {key: value for key, value in box.host_config.items() if key not in ("Annotations", "BlkioWeight")}
+    store.insert(replace(box, host_config=old))
+    again = ContainerStore(open_database(tmp_path / "db")).get("box")
+    assert again.host_config == box.host_config

@@ -137,6 +137,16 @@ def test_a_link_in_the_container_leads_nowhere_else(engine: Engine, tmp_path: Pa
     assert secret.read_text() == "of the host"
 
 
+def test_a_link_that_would_lead_out_is_refused(client: Client, engine: Engine, tmp_path: Path) -> None:
+    make(engine)
+    engine.dockyard("exec", "box", "sh", "-c", "mkdir /out; echo x > /out/a; ln -s ../../../../w/f /out/b", check=True)
+    done = client("cp", "box:/out", "got", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "invalid symlink" in done.stderr
+    assert (tmp_path / "got" / "a").read_text() == "x\n"
+    assert stat.S_IMODE((tmp_path / "got").stat().st_mode) == 0o755
+
+
 def test_modes_and_owners(client: Client, engine: Engine, tmp_path: Path) -> None:
     make(engine)
     engine.dockyard("exec", "box", "sh", "-c", "chown 1000:1001 /w/f; chmod 4750 /w/f", check=True)

@@ -150,7 +150,7 @@ def _decoded(response: Response) -> dict[str, Any]:
 def _say(options: Options, size: int, where: str) -> None:
     from tui.cli.units import human_size
 
-    if not options["quiet"]:
+    if not options["quiet"] and output.is_terminal(2):
         output.err(f"Successfully copied {human_size(size)} to {where}\n")
 
 

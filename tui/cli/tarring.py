@@ -162,6 +162,18 @@ class _Extraction:
         self._size = 0
 
     def run(self) -> int:
+        try:
+            self._entries()
+        finally:
+            # Also after a failure: folders are made closed, and would stay so.
+            for name, entry in reversed(self._folders.items()):
+                self._finish_folder(name, entry)
+        # What is left of the answer tells whether it was whole.
+        while self._source.some(_BLOCK):
+            continue
+        return self._size
+
+    def _entries(self) -> None:
         while entry := self._next():
             name = os.path.normpath(self._rename(entry.name)).lstrip("/")
             if name == ".." or name.startswith("../"):
@@ -170,12 +182,6 @@ class _Extraction:
                 self._one(entry, name)
             except OSError as error:
                 raise CliError(f"cannot write {name}: {error.strerror}") from None
-        for name, entry in reversed(self._folders.items()):
-            self._finish_folder(name, entry)
-        # What is left of the answer tells whether it was whole.
-        while self._source.some(_BLOCK):
-            continue
-        return self._size
 
     def _next(self) -> tarfile.TarInfo | None:
         """The next entry; headers are parsed by tarfile, which is given no more than it needs."""
@@ -194,6 +200,7 @@ class _Extraction:
             elif entry.isreg():
                 self._file(parent, base, entry)
             elif entry.issym():
+                _check_link(entry, name)
                 _clear(parent, base)
                 os.symlink(entry.linkname, base, dir_fd=parent)
             elif entry.islnk():
@@ -272,6 +279,13 @@ class _Extraction:
             raise CliError(f"the archive's entry {entry.name!r} is of an unknown type")
         _clear(parent, base)
         os.mknod(base, kind | (entry.mode & 0o777), os.makedev(entry.devmajor, entry.devminor), dir_fd=parent)
+
+
+def _check_link(entry: tarfile.TarInfo, name: str) -> None:
+    """Refuse a link that leads out of the target by ``..``, as Docker does; who opens it would follow it."""
+    target = os.path.normpath(os.path.join(os.path.dirname(name), entry.linkname))
+    if not entry.linkname.startswith("/") and (target == ".." or target.startswith("../")):
+        raise CliError(f'invalid symlink "{name}" -> "{entry.linkname}"')
 
 
 class _HeaderFile:
