@@ -7,6 +7,7 @@ and say why.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 
 import pytest
@@ -61,6 +62,8 @@ def chosen(request: pytest.FixtureRequest) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.parametrize("one", [pytest.param(one, id=one.name) for one in guest.load()])
 def test_in_the_machine(one: guest.Check, chosen: dict[str, tuple[str, ...]]) -> None:
+    if one.boot == "install" and not os.environ.get("DOCKYARD_TEST_INSTALL"):
+        pytest.skip("an installation takes five minutes: DOCKYARD_TEST_INSTALL=1 tests it")
     if reason := _impossible(one.boot):
         pytest.skip(f"no machine to test in: {reason}")
     outcomes, everything = _outcomes(one.boot, chosen[one.boot])
