@@ -103,6 +103,7 @@ def engine(shared_engine: Engine) -> Iterator[Engine]:
         shared_engine.restart()
     yield shared_engine
     shared_engine.remove_containers()
+    shared_engine.remove_networks()
 
 
 @pytest.fixture
@@ -139,7 +140,9 @@ def pty_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., Pty]]:
         def make(*args: str, engine: Engine | None = None, env: dict[str, str] | None = None, **options: Any) -> Pty:
             chosen = engine or request.getfixturevalue("engine")
             surroundings = {**chosen.environment(), **(env or {})}
-            return stack.enter_context(Pty([*COMMAND, *args], env=surroundings, **options))
+            return stack.enter_context(
+                chosen.in_netns(lambda: Pty([*COMMAND, *args], env=surroundings, **options)),
+            )
 
         yield make
 
@@ -153,7 +156,9 @@ def tmux_of(request: pytest.FixtureRequest, base_folder: Path) -> Iterator[Calla
             surroundings = {**chosen.environment(), **(env or {})}
             folder = Path(tempfile.mkdtemp(prefix="m", dir=base_folder))
             stack.callback(shutil.rmtree, folder)
-            return stack.enter_context(Tmux(folder, [*COMMAND, *args], env=surroundings, **options))
+            return stack.enter_context(
+                chosen.in_netns(lambda: Tmux(folder, [*COMMAND, *args], env=surroundings, **options)),
+            )
 
         yield make
 

@@ -16,6 +16,9 @@ An engine (fixture ``engine``: one daemon for the run, emptied after each test; 
     ``engine.stop()``         SIGTERM and wait. ``close()`` removes every container first, then the folder.
     ``engine.popen(*args)``   the command line left running with pipes.
     ``engine.socket``, ``.root``, ``.run``, ``.pid``, ``.log`` (what the daemon wrote), ``.environment()``.
+    ``engine.netns``          the network namespace that is this engine's host (``tests.network.namespace.NetNs``): no
+                              bridge, rule or port of an engine is ever on the machine itself. All its clients run
+                              there too. ``in_netns(function)`` and ``netns_run([command, …])`` do something there.
 
 Other modules: ``tests/images.py`` makes archives, ``tests/terminal.py`` has ``Pty`` and ``Tmux``,
 ``tests/leaks.py`` says what a run left behind.
@@ -39,6 +42,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, overload
 
 from tests import images
+from tests.network.namespace import NetNs
 
 T = TypeVar("T")
 
@@ -139,7 +143,10 @@ def run_command(
 
 
 class Engine:
-    """A daemon with its own folders and socket below one short folder (a socket's path ends at 107 bytes)."""
+    """A daemon with its own folders and socket below one short folder (a socket's path ends at 107 bytes).
+
+    It has a network namespace of its own, through all of its starts, or shares the ``netns`` of another.
+    """
 
     def __init__(
         self,
@@ -148,8 +155,11 @@ class Engine:
         serve_args: Sequence[str] = (),
         env: dict[str, str] | None = None,
         command: Sequence[str] = COMMAND,
+        netns: NetNs | None = None,
     ) -> None:
         self.command = list(command)
+        self.netns = netns or NetNs()
+        self._owns_netns = netns is None
         self.folder = Path(tempfile.mkdtemp(prefix="e", dir=base))
         self.base = base
         self.root = self.folder / "root"
@@ -177,29 +187,25 @@ class Engine:
     def start(self, *, env: dict[str, str] | None = None, ready: bool = True) -> Engine:
         """Start the daemon; with ``ready`` wait until it answers. ``env`` is for this start only."""
         assert self.process is None or self.process.poll() is not None, "the daemon runs already"
-        argv = [
-            *self.command,
-            "serve",
-            "--root",
-            str(self.root),
-            "--run",
-            str(self.run),
-            "--socket",
-            str(self.socket),
-        ]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*argv, *self.serve_args],
-                env={**self.environment(), **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-            )
+            options: dict[str, Any] = {
+                "env": {**self.environment(), **(env or {})},
+                "stdin": subprocess.DEVNULL,
+                "stdout": log,
+                "stderr": log,
+                "cwd": "/",
+                "start_new_session": True,
+            }
+            argv = [*self.daemon(), *self.serve_args]
+            self.process = self.in_netns(lambda: subprocess.Popen(argv, **options))
         if ready:
             self.wait_ready()
         return self
+
+    def daemon(self) -> list[str]:
+        """The daemon's command line without ``serve_args``."""
+        folders = ["--root", str(self.root), "--run", str(self.run), "--socket", str(self.socket)]
+        return [*self.command, "serve", *folders]
 
     def wait_ready(self, timeout: float = 20.0) -> None:
         """Until ``/_ping`` answers. Fails at once, with the log, when the daemon leaves instead."""
@@ -260,18 +266,33 @@ class Engine:
 
     def close(self) -> None:
         """Remove every container, stop the daemon, remove the folder."""
-        if self.process is None:
-            shutil.rmtree(self.folder)
-            return
         try:
-            if self.process.poll() is not None:
-                self.start()
-            self.remove_containers()
-            self.stop()
+            if self.process is not None:
+                self._empty_and_stop()
         finally:
-            if self.process.poll() is None:
+            if self.process is not None and self.process.poll() is None:
                 self.kill()
+            if self._owns_netns:
+                self.netns.close()
         shutil.rmtree(self.folder)
+
+    def _empty_and_stop(self) -> None:
+        if self.process is not None and self.process.poll() is not None:
+            self.start()
+        self.remove_containers()
+        self.remove_networks()
+        self.stop()
+
+    # --- its host ---
+
+    def in_netns(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, done in the engine's network namespace."""
+        return self.netns.inside(work)
+
+    def netns_run(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        """A command in the engine's network namespace, to its end; options as in :func:`run_command`."""
+        options = {"env": self.environment(), **options}
+        return self.in_netns(lambda: run_command(argv, **options))
 
     # --- clients ---
 
@@ -282,18 +303,17 @@ class Engine:
         self, *args: str, env: dict[str, str] | None = None, **options: Any
     ) -> subprocess.CompletedProcess[Any]:
         """The command line, to its end; options as in :func:`run_command`."""
-        return run_command([*self.command, *args], env={**self.environment(), **(env or {})}, **options)
+        return self.netns_run([*self.command, *args], env={**self.environment(), **(env or {})}, **options)
 
     def docker(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[Any]:
         """Docker's client against this engine; options as in :func:`run_command`."""
-        return run_command(["docker", *args], env={**self.environment(), **(env or {})}, **options)
+        return self.netns_run(["docker", *args], env={**self.environment(), **(env or {})}, **options)
 
     def popen(self, *args: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
         """The command line, left running with pipes; the caller ends it."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(
-            [*self.command, *args], env={**self.environment(), **(env or {})}, **{**pipes, **options}
-        )
+        options = {**pipes, "env": {**self.environment(), **(env or {})}, **options}
+        return self.in_netns(lambda: subprocess.Popen([*self.command, *args], **options))
 
     # --- what tests need again and again ---
 
@@ -338,3 +358,10 @@ class Engine:
             answer = self.api("DELETE", f"/containers/{container['Id']}?force=1&v=1", timeout=60)
             assert answer.status in (204, 404), answer
         wait_until(lambda: not self.containers(), 30, "all containers are removed")
+
+    def remove_networks(self) -> None:
+        """Remove all networks but those that every engine has."""
+        for network in self.api("GET", "/networks").body:
+            if network["Name"] not in ("bridge", "host", "none"):
+                answer = self.api("DELETE", f"/networks/{network['Id']}", timeout=60)
+                assert answer.status in (204, 404), answer

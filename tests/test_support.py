@@ -168,6 +168,7 @@ while True:
 """
 
 
+@pytest.mark.root
 def test_engine_starts_dies_and_comes_back(base_folder: Path) -> None:
     engine = Engine(base_folder, command=[sys.executable, "-IS", "-c", FAKE_DAEMON])
     engine.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support import Engine, run_command, wait_until
+from tests.support import Engine, wait_until
 
 NAMES = ["demo-web", "demo-clock", "demo-worker", "demo-failed", "demo-greedy"]
 
@@ -50,7 +50,7 @@ def test_it_can_be_repeated_and_removed(engine: Engine) -> None:
 def test_a_first_run_starts_the_engine_and_the_demo(engine: Engine) -> None:
     surroundings = {k: v for k, v in engine.environment().items() if k not in ("DOCKYARD_HOST", "DOCKER_HOST")}
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", FIRST_RUN, "sh", *engine.command]
-    done = run_command(argv, env=surroundings, check=True)
+    done = engine.netns_run(argv, env=surroundings, check=True)
     first, _, rest = done.stdout.partition("=== again\n")
     again, _, removed = rest.partition("=== removed\n")
     for text in (first, again):
