@@ -4,6 +4,7 @@
 ``own_engine``    a fresh daemon for one test, to be killed, restarted or filled
 ``make_engine``   ``make_engine(serve_args=(), env={}, start=True)`` → ``Engine``, closed after the test
 ``busybox``       the reference of a busybox image in ``engine``
+``lan``           a ``Lan`` on ``engine``'s host: a neighbour on a cable, and through it the way to everywhere
 ``debian_tar``    the path of a minimal Debian root file system (tar)
 ``pty_of``        ``pty_of("run", "-it", …, rows=24, cols=80, engine=None)`` → the command line on a ``Pty``
 ``tmux_of``       ``tmux_of(*args, rows=40, cols=120, engine=None)`` → the command line in a ``Tmux``
@@ -29,6 +30,8 @@ import pytest
 
 from core.db import Database
 from tests import images, leaks
+from tests.network.dockerd import DOCKER, Dockerd
+from tests.network.lan import Lan
 from tests.support import COMMAND, Engine, wait_until
 from tests.terminal import Pty, Tmux
 
@@ -36,7 +39,7 @@ from tests.terminal import Pty, Tmux
 hypothesis.settings.register_profile("dockyard", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("dockyard")
 
-_ENGINES = {"engine", "own_engine", "make_engine", "busybox", "pty_of", "tmux_of"}
+_ENGINES = {"engine", "own_engine", "make_engine", "busybox", "lan", "pty_of", "tmux_of"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,7 +93,7 @@ def short_folder(base_folder: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def shared_engine(base_folder: Path) -> Iterator[Engine]:
     """The run's one daemon; tests take ``engine``, which cleans up after them."""
-    engine = Engine(base_folder)
+    engine = Dockerd(base_folder) if DOCKER else Engine(base_folder)
     try:
         yield engine.start()
     finally:
@@ -126,6 +129,12 @@ def own_engine(make_engine: Callable[..., Engine]) -> Engine:
 @pytest.fixture
 def busybox(engine: Engine) -> str:
     return engine.busybox()
+
+
+@pytest.fixture
+def lan(engine: Engine) -> Iterator[Lan]:
+    with Lan(engine.netns) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

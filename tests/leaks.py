@@ -3,7 +3,8 @@
 ``snapshot()`` before, ``leftovers(base, before)`` after: a list of sentences, empty when clean. ``base`` is
 the folder that all of the run's engines live below. What other programs do on the machine meanwhile is not
 counted: processes and mounts count when they point into ``base``, cgroups when they are new and nobody else's
-process is in them.
+process is in them. Engines of tests have network namespaces of their own: on the machine's own network nothing of
+them may ever appear, and what they leave in theirs is told by ``tests.network.state``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +32,7 @@ class Snapshot(NamedTuple):
 
     namespaces: frozenset[str]
     interfaces: frozenset[str]
+    tables: frozenset[str]
     cgroups: frozenset[Path]
     mounts: frozenset[str]
     temporary: frozenset[Path]
@@ -39,6 +42,7 @@ def snapshot() -> Snapshot:
     return Snapshot(
         frozenset(_names(_NETNS)),
         frozenset(_names(_INTERFACES)),
+        frozenset(_tables()),
         frozenset(_cgroups()),
         frozenset((_PROC / "self/mountinfo").read_text().splitlines()),
         frozenset(_temporary()),
@@ -50,6 +54,18 @@ def _names(path: Path) -> list[str]:
         return os.listdir(path)
     except FileNotFoundError:
         return []
+
+
+def _tables() -> Iterator[str]:
+    """nftables tables of engines in the machine's own network namespace: ``ip dockyard…``."""
+    try:
+        done = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return
+    for line in done.stdout.splitlines():
+        _, family, name = line.split()
+        if name.startswith("dockyard"):
+            yield f"{family} {name}"
 
 
 def _temporary() -> Iterator[Path]:
@@ -162,6 +178,7 @@ def leftovers(base: Path, before: Snapshot) -> list[str]:
     ]
     found += [f"network namespace: {name}" for name in sorted(now.namespaces - before.namespaces)]
     found += [f"network interface: {name}" for name in sorted(now.interfaces - before.interfaces)]
+    found += [f"table of nftables: {t}" for t in sorted(now.tables - before.tables) if t.split()[1] not in foreign]
     found += [
         f"cgroup: {path}"
         for path in sorted(now.cgroups - before.cgroups)
