@@ -32,6 +32,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--root", default="/var/lib/dockyard", help="folder of images, containers and the database")
     parser.add_argument("--run", default="/run/dockyard", help="folder of what lives as long as the machine runs")
     parser.add_argument("--socket", default="", help="path of the API's socket (default: RUN/dockyard.sock)")
+    parser.add_argument(
+        "--ip",
+        default="",
+        metavar="ADDRESS",
+        help="where ports are published that name no address (default: everywhere)",
+    )
     parser.add_argument("--ready-fd", type=int, default=-1, help=argparse.SUPPRESS)
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser.parse_args(arguments)
@@ -70,7 +76,9 @@ async def serve(options: argparse.Namespace) -> None:
     for flag in ("root", "run"):
         if not getattr(options, flag):
             raise InvalidArgument(f"--{flag} is empty", hint="give a folder, or leave the option out")
-    configuration = Configuration(os.path.abspath(options.root), os.path.abspath(options.run), options.socket)
+    _check_address(options.ip)
+    root, run = os.path.abspath(options.root), os.path.abspath(options.run)
+    configuration = Configuration(root, run, options.socket, options.ip)
     os.makedirs(configuration.run, mode=0o711, exist_ok=True)
     os.makedirs(os.path.join(configuration.run, "c"), mode=0o700, exist_ok=True)
     where = placement.prepare(configuration.name)
@@ -82,6 +90,7 @@ async def serve(options: argparse.Namespace) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, engine.networks.rules.reconcile)
         async with serve_api(engine, listener):
             for warning in engine.warnings:
                 logging.getLogger("dockyard").warning("%s", warning)
@@ -90,6 +99,16 @@ async def serve(options: argparse.Namespace) -> None:
             await stop.wait()
             notify(service, "STOPPING=1")
         os.unlink(configuration.socket_path)
+
+
+def _check_address(text: str) -> None:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text or "0.0.0.0")
+        except OSError:
+            continue
+        return
+    raise InvalidArgument(f"--ip {text}: not an IP address", hint="give an address of this host, as 127.0.0.1")
 
 
 def listen(path: str) -> socket.socket:

@@ -112,7 +112,8 @@ _CONSTANT: dict[str, Any] = {
     "Driver": "overlay2",
     "DriverStatus": [["Snapshotter", "overlayfs"]],
     "Plugins": {
-        "Volume": ["local"], "Network": ["none", "host"], "Authorization": None, "Log": ["json-file", "local", "none"],
+        "Volume": ["local"], "Network": ["bridge", "host", "ipvlan", "macvlan", "null"], "Authorization": None,
+        "Log": ["json-file", "local", "none"],
     },
     "Debug": False,
     "NGoroutines": 1,

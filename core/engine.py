@@ -23,6 +23,7 @@ from core.container.archives import ArchiveService
 from core.container.commit import CommitService
 from core.container.execs import ExecService
 from core.container.files import Graveyard
+from core.container.networking import Networking
 from core.container.pausing import Pauser
 from core.container.probing import HealthService
 from core.container.processes import top
@@ -45,6 +46,7 @@ from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
 from core.linux import cgroups, placement
 from core.linux.features import Feature, kernel_features
+from core.network.service import NetworkService
 from core.runtime.client import Runtime
 from core.volumes.store import VolumeStore
 
@@ -60,6 +62,7 @@ class Configuration:
     root: str = "/var/lib/dockyard"
     run: str = "/run/dockyard"
     socket: str = ""
+    ip: str = ""  # where a published port goes that names no address; "": all addresses
 
     @property
     def socket_path(self) -> str:
@@ -102,13 +105,19 @@ class Engine:
         self.waiters = Waiters()
         self.store = ContainerStore(self.db)
         self.volumes = VolumeService(VolumeStore(self.db, root, self.graveyard.bury), self.store, self.events, root)
+        self.networks = NetworkService(self.db, run, self.configuration.name, self.events)
+        self.warnings += self.networks.open()
         self.supervisor = Supervisor(self.store, self.events, self.waiters, self.runtime)
         self.pauser = Pauser(self.store, self.events, self.runtime)
         await self._group.__aenter__()
         self.supervisor.use(self._group)
+        self.networking = Networking(
+            self.networks, self.store, self.events, lambda c: os.path.join(root, "containers", c.id),
+            lambda c: self.runtime.run_dir(c.short), self.configuration.ip,
+        )  # fmt: skip
         self.containers = ContainerService(
             root, self.store, self.images, self.snapshots, self.runtime, self.supervisor, self.waiters, self.events,
-            self.graveyard, self.volumes, self.pauser,
+            self.graveyard, self.volumes, self.networking, self.pauser,
         )  # fmt: skip
         self.restarts = RestartService(self.containers, self.supervisor)
         self.sizes = Sizes(self.images, self.snapshots)
@@ -132,6 +141,7 @@ class Engine:
         await self.supervisor.recover()
         self.pauser.recover()
         await self.containers.finish_removals()
+        self.networking.recover()
         self.volumes.recover()
         self.restarts.resume()
         self.health.resume()
@@ -139,6 +149,7 @@ class Engine:
         await self.images.sweep()
         self._sweep_run_dir()
         self._sweep_cgroups()
+        self.supervisor.spawn(self.networking.settle(), "repair networks")
 
     def _sweep_run_dir(self) -> None:
         """Folders of containers that no longer exist (a daemon died in the middle of a removal)."""
@@ -169,6 +180,7 @@ class Engine:
         if not self.placement.scope and not any(c.status.is_alive for c in self.store.all()):
             await asyncio.to_thread(placement.release, self.placement)
         await self.graveyard.settle()
+        self.networks.close()
         self.db.close()
         os.close(self.lock)
 

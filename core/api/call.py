@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from core.events import EventBus
     from core.image.pruning import ImagePruner
     from core.image.store import ImageStore
+    from core.network.service import NetworkService
 
 #: Bytes of a JSON body at most; a create request with a hundred kilobytes of environment is far below.
 MAX_BODY = 4 * 1024 * 1024
@@ -64,6 +65,8 @@ class Engine(Protocol):
     def images(self) -> ImageStore: ...
     @property
     def containers(self) -> ContainerService: ...
+    @property
+    def networks(self) -> NetworkService: ...
     @property
     def volumes(self) -> VolumeService: ...
     @property

@@ -15,7 +15,13 @@ from core.errors import InvalidArgument
 async def list_all(call: Call) -> StreamResponse:
     """``GET /containers/json``"""
     store = call.engine.containers.store
-    found = list_containers(store, all=call.flag("all"), limit=call.integer("limit") or 0, filters=call.filters())
+    found = list_containers(
+        store,
+        call.engine.networks.store,
+        all=call.flag("all"),
+        limit=call.integer("limit") or 0,
+        filters=call.filters(),
+    )
     if call.flag("size"):
         for item in found:
             container = store.find(item["Id"])
@@ -38,7 +44,8 @@ async def inspect(call: Call) -> StreamResponse:
     """``GET /containers/{id}/json``"""
     service = call.engine.containers
     container = service.get(call.parameters["id"])
-    document = describe(container, call.engine.execs.of(container.id), service.folder(container))
+    execs, networks = call.engine.execs.of(container.id), call.engine.networks.store
+    document = describe(container, execs, service.folder(container), networks)
     if call.flag("size"):
         document["SizeRw"], document["SizeRootFs"] = await call.engine.sizes.both(container)
     return reply(document)

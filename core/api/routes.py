@@ -86,6 +86,10 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("DELETE", "/images/{name*}", Route(images.remove)),
     ("GET", "/networks", Route(networks.list_networks)),
     ("POST", "/networks/prune", Route(networks.prune)),
+    ("POST", "/networks/create", Route(networks.create)),
+    ("POST", "/networks/{id}/connect", Route(networks.connect)),
+    ("POST", "/networks/{id}/disconnect", Route(networks.disconnect)),
+    ("DELETE", "/networks/{id}", Route(networks.remove)),
     ("POST", "/build/prune", Route(system.build_prune)),
     ("GET", "/networks/{id}", Route(networks.inspect_network)),
     ("GET", "/volumes", Route(volumes.list_all)),
@@ -97,6 +101,8 @@ _TABLE: list[tuple[str, str, Route]] = [
     ("GET", "/system/df", Route(usage.disk_usage)),
     ("GET", "/dockyard/v1/stats", Route(stats.all_stats, streaming=True)),
     ("GET", "/dockyard/v1/engine", Route(dockyard.engine)),
+    ("POST", "/dockyard/v1/containers/{id}/ports", Route(dockyard.publish)),
+    ("DELETE", "/dockyard/v1/containers/{id}/ports", Route(dockyard.unpublish)),
 ]
 
 #: First pieces of paths that Docker's API has; what is below them and not in the table is known, and not there.

@@ -32,7 +32,7 @@ async def disk_usage(call: Call) -> StreamResponse:
     if "container" in types:
         now = time.time_ns()
         found["Containers"] = [
-            {**summary(use.container, now), "SizeRw": use.written, "SizeRootFs": use.whole}
+            {**summary(use.container, now, call.engine.networks.store), "SizeRw": use.written, "SizeRootFs": use.whole}
             for use in await usage.containers()
         ]
     if "volume" in types:

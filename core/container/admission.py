@@ -7,16 +7,30 @@ import os
 from core.container.config import CreateRequest
 from core.errors import InvalidArgument
 from core.image.model import Image
+from core.network.foreign import Findings
 
-NETWORK_WARNING = "the network is none: bridge networks are not part of this version of Dockyard"
+
+def create_warnings(request: CreateRequest, findings: Findings) -> list[str]:
+    """What the person gets otherwise than asked for, and what they should know of it."""
+    host = request.host_config
+    published = bool(host["PortBindings"] or host["PublishAllPorts"])
+    if published and host["NetworkMode"] == "host":
+        return ["Published ports are discarded when using host network mode"]
+    texts = [
+        findings.bypass_warning(public_ports(host["PortBindings"])),
+        "the environment variables of --link are not set: names are" if host["Links"] else "",
+    ]
+    return [text for text in texts if text]
 
 
-def create_warnings(request: CreateRequest) -> list[str]:
-    """What the person gets otherwise than asked for."""
-    warnings = []
-    if request.host_config["NetworkMode"] in ("default", "bridge"):
-        warnings.append(NETWORK_WARNING)
-    return warnings
+def public_ports(bindings: dict[str, list[dict[str, str]]]) -> list[str]:
+    """Those of ``bindings`` that are open to other machines."""
+    return [
+        f"{item['HostPort'] or 'a port'} ({key})"
+        for key, items in bindings.items()
+        for item in items
+        if not item["HostIp"].startswith("127.") and item["HostIp"] != "::1"
+    ]
 
 
 def check_platform(platform: str, image: Image) -> None:

@@ -11,30 +11,10 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 from typing import Any
 
 from core import oci
-from core.container.status import Container
 from core.runtime.protocol import MonitorConfig
-
-_HOSTS = """\
-127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::0\tip6-localnet
-ff00::0\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-"""
-
-
-def hostname(container: Container) -> str:
-    """Its host name: given, else the host's own with host networking, else its short id."""
-    if container.config["Hostname"]:
-        return str(container.config["Hostname"])
-    if "host" in (container.host_config["NetworkMode"], container.host_config["UTSMode"]):
-        return socket.gethostname()[:64]
-    return container.short
 
 
 def write(run_dir: str, etc_folder: str, spec: oci.Spec, monitor: MonitorConfig, files: dict[str, str]) -> None:
@@ -62,21 +42,3 @@ def _write(path: str, text: str, mode: int) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
-
-
-def etc_files(container: Container, name: str) -> dict[str, str]:
-    """``hosts``, ``hostname`` and ``resolv.conf`` for a container with network none, host or another's."""
-    hosts = _HOSTS
-    if container.host_config["NetworkMode"] == "host":
-        hosts = _read("/etc/hosts") or _HOSTS
-    elif container.config["Domainname"]:
-        hosts += f"127.0.0.1\t{name}.{container.config['Domainname']} {name}\n"
-    return {"hosts": hosts, "hostname": name + "\n", "resolv.conf": _read("/etc/resolv.conf")}
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(65536)
-    except OSError:
-        return ""

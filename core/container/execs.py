@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.container import bundle, specgen
+from core.container import etc, specgen
 from core.container.config import MAX_STRINGS
 from core.container.merge import environment, merge_environment
 from core.container.status import Container, Status
@@ -284,7 +284,7 @@ class ExecService:
         host = container.host_config
         privileged = request.privileged or host["Privileged"]
         process = specgen.base_process(host, privileged=privileged)
-        env = environment(container.config | {"Tty": request.tty}, bundle.hostname(container))
+        env = environment(container.config | {"Tty": request.tty}, etc.hostname(container))
         process["args"] = list(request.command)
         process["env"] = merge_environment(env, list(request.env))
         process["cwd"] = request.working_dir or container.config["WorkingDir"] or "/"

@@ -9,9 +9,11 @@ import os
 import time
 from typing import Any
 
+from core.container import netview
 from core.container.explain import explain
 from core.container.mounts import described
 from core.container.status import Container, Status
+from core.network.store import NetworkStore
 
 _HEALTH_WORDS = {"starting": "health: starting"}
 _NEVER = "0001-01-01T00:00:00Z"
@@ -76,7 +78,7 @@ def status_text(container: Container, now: int) -> str:
     return "Removal In Progress" if container.status is Status.REMOVING else "Created"
 
 
-def summary(container: Container, now: int) -> dict[str, Any]:
+def summary(container: Container, now: int, networks: NetworkStore) -> dict[str, Any]:
     """One item of ``GET /containers/json``."""
     words = " ".join(_quote(word) for word in container.args)
     item: dict[str, Any] = {
@@ -86,12 +88,12 @@ def summary(container: Container, now: int) -> dict[str, Any]:
         "ImageID": container.image_id,
         "Command": words,
         "Created": container.created // 1_000_000_000,
-        "Ports": [],
+        "Ports": netview.ports(container, networks),
         "Labels": container.labels,
         "State": docker_status(container),
         "Status": status_text(container, now),
         "HostConfig": {"NetworkMode": container.host_config["NetworkMode"]},
-        "NetworkSettings": {"Networks": {}},
+        "NetworkSettings": {"Networks": netview.endpoints(container, networks)},
         "Mounts": described(container),
     }
     item["DockyardExplain"] = explain(container)
@@ -130,7 +132,7 @@ def _health(kept: dict[str, Any]) -> dict[str, Any]:
     return {"Status": kept["Status"], "FailingStreak": kept["FailingStreak"], "Log": log}
 
 
-def inspect(container: Container, exec_ids: list[str], folder: str) -> dict[str, Any]:
+def inspect(container: Container, exec_ids: list[str], folder: str, networks: NetworkStore) -> dict[str, Any]:
     """The answer of ``GET /containers/{id}/json``."""
     log_folder = os.path.join(folder, "log")
     etc = folder if container.started_at else ""
@@ -157,7 +159,7 @@ def inspect(container: Container, exec_ids: list[str], folder: str) -> dict[str,
         "GraphDriver": {"Name": "overlay2", "Data": {}},
         "Mounts": described(container),
         "Config": _config(container),
-        "NetworkSettings": _network_settings(container),
+        "NetworkSettings": netview.settings(container, networks),
     }
     reason = explain(container)
     if reason:
@@ -196,7 +198,7 @@ _HOST_DEFAULTS: dict[str, Any] = {
 
 def _host_config(container: Container) -> dict[str, Any]:
     host = {**_HOST_DEFAULTS, **container.host_config}
-    for member in ("CapAdd", "CapDrop", "Binds", "SecurityOpt", "Ulimits", "VolumesFrom"):
+    for member in ("CapAdd", "CapDrop", "Binds", "SecurityOpt", "Ulimits", "VolumesFrom", "ExtraHosts", "Links"):
         host[member] = host[member] or None
     host["IpcMode"] = host["IpcMode"] or "private"
     host["CgroupnsMode"] = host["CgroupnsMode"] or "private"
@@ -207,22 +209,3 @@ def _host_config(container: Container) -> dict[str, Any]:
     if not host["Mounts"]:
         host.pop("Mounts")
     return host
-
-
-def _network_settings(container: Container) -> dict[str, Any]:
-    mode = container.host_config["NetworkMode"]
-    name = {"default": "none", "bridge": "none"}.get(mode, mode)
-    networks = {} if name.startswith("container:") else {name: _endpoint()}
-    return {
-        "Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "EndpointID": "", "Gateway": "",
-        "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "",
-        "MacAddress": "", "Networks": networks,
-    }  # fmt: skip
-
-
-def _endpoint() -> dict[str, Any]:
-    return {
-        "IPAMConfig": None, "Links": None, "Aliases": None, "MacAddress": "", "NetworkID": "", "EndpointID": "",
-        "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0, "DNSNames": None,
-    }  # fmt: skip

@@ -13,6 +13,7 @@ from core.container.mounts import mounts_of
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
 from core.errors import InvalidArgument, NotFound
+from core.network.store import NetworkStore
 
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEALTH = ("none", "starting", "healthy", "unhealthy")
@@ -23,7 +24,7 @@ _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
 
 
 def list_containers(
-    store: ContainerStore, *, all: bool, limit: int, filters: Mapping[str, Iterable[str]]
+    store: ContainerStore, networks: NetworkStore, *, all: bool, limit: int, filters: Mapping[str, Iterable[str]]
 ) -> list[dict[str, Any]]:
     """The items of ``GET /containers/json``, newest first."""
     wanted = {key: list(values) for key, values in filters.items()}
@@ -36,11 +37,11 @@ def list_containers(
         if key in wanted:
             edge = _edge(store, wanted[key][0])
             found = [c for c in found if (c.created < edge if key == "before" else c.created > edge)]
-    found = [c for c in found if _matches(c, wanted)]
+    found = [c for c in found if _matches(c, wanted, networks)]
     if limit > 0:
         found = found[:limit]
     now = time.time_ns()
-    return [summary(container, now) for container in found]
+    return [summary(container, now, networks) for container in found]
 
 
 def _check(wanted: dict[str, list[str]]) -> None:
@@ -72,11 +73,11 @@ def _edge(store: ContainerStore, ref: str) -> int:
         raise NotFound(f"No such container: {ref}", hint="before= and since= need an existing container") from None
 
 
-def _matches(container: Container, wanted: dict[str, list[str]]) -> bool:
-    return all(_one(container, key, values) for key, values in wanted.items() if values)
+def _matches(container: Container, wanted: dict[str, list[str]], networks: NetworkStore) -> bool:
+    return all(_one(container, key, values, networks) for key, values in wanted.items() if values)
 
 
-def _one(container: Container, key: str, values: list[str]) -> bool:
+def _one(container: Container, key: str, values: list[str], networks: NetworkStore) -> bool:
     if key == "id":
         return any(container.id.startswith(value) for value in values)
     if key == "name":
@@ -100,10 +101,13 @@ def _one(container: Container, key: str, values: list[str]) -> bool:
     if key == "expose":
         return any(port in _ports(value) for value in values for port in container.config["ExposedPorts"])
     if key == "publish":
-        # Nothing is published without networks.
-        return False
+        found = {f"{p.port}/{p.protocol}" for p in networks.published_by(container.id)} | {
+            f"{p.host_port}/{p.protocol}" for p in networks.published_by(container.id)
+        }
+        return any(port in found for value in values for port in _ports(value))
     if key == "network":
-        return container.host_config["NetworkMode"] in values
+        on = [network for e in networks.endpoints_of(container.id) if (network := networks.find(e.network))]
+        return any(value == n.name or n.id.startswith(value) for value in values for n in on if value)
     if key == "volume":
         return any(
             value in (mount.target, getattr(mount, "source", None), getattr(mount, "name", None))

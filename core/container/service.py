@@ -22,16 +22,17 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from core import faults
-from core.container import bundle, specgen
+from core.container import specgen
 from core.container.admission import check_platform, create_warnings
 from core.container.config import CreateRequest, parse_signal
-from core.container.devices import look_up
+from core.container.connecting import Connector
 from core.container.files import Graveyard
 from core.container.merge import command_line, merge_image_config
 from core.container.mounts import collect, prepare_sources
 from core.container.naming import new_id, random_name
+from core.container.networking import Networking
 from core.container.pausing import Pauser
-from core.container.seccomp_cache import SeccompCache
+from core.container.starting import Starter, attach_task
 from core.container.stats import stats
 from core.container.status import Container, Status
 from core.container.store import ContainerStore
@@ -44,12 +45,11 @@ from core.events import EventBus
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
 from core.linux.process import handles
-from core.runtime.client import Runtime, Task
+from core.network.model import Published
+from core.runtime.client import Runtime
 
 STOP_TIMEOUT = 10
 KILL_DEADLINE = 30.0
-
-_JOINED = {"net": "network", "pid": "pid namespace"}
 
 
 class ContainerService:
@@ -67,10 +67,10 @@ class ContainerService:
         events: EventBus,
         graveyard: Graveyard,
         volumes: VolumeService,
+        networking: Networking,
         pauser: Pauser,
     ) -> None:
         self.store = store
-        self._root = root
         self._images = images
         self._snapshots = snapshots
         self._runtime = runtime
@@ -79,10 +79,12 @@ class ContainerService:
         self._events = events
         self._graveyard = graveyard
         self._volumes = volumes
+        self.networking = networking
         self.pauser = pauser
-        self._seccomp = SeccompCache(os.path.join(root, "cache", "seccomp"))
         self._locks: dict[str, asyncio.Lock] = {}
         self._pending = PendingStreams()
+        self._starter = Starter(root, store, snapshots, runtime, graveyard, volumes, networking, self._pending)
+        self._connector = Connector(networking, supervisor.task)
         supervisor.on_ended = self._ended
 
     # --- reading -----------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ class ContainerService:
 
     def folder(self, container: Container) -> str:
         """What is kept of it besides its record and its files: its output, the generated files of its /etc."""
-        return os.path.join(self._root, "containers", container.id)
+        return self._starter.folder(container)
 
     def log_folder(self, container: Container) -> str:
         """Where its output is kept."""
@@ -114,7 +116,7 @@ class ContainerService:
 
     def seccomp_path(self, host: dict[str, Any]) -> str:
         """The compiled filter for a HostConfig."""
-        return self._seccomp.path(specgen.seccomp_profile(host))
+        return self._starter.seccomp.path(specgen.seccomp_profile(host))
 
     def wait_handle(self, ref: str, condition: str = "") -> WaitHandle:
         """Begin to wait; the handle's ``result`` gives the exit status."""
@@ -130,7 +132,8 @@ class ContainerService:
             self.store.check_name(request.name)
         check_platform(request.platform, image)
         config = merge_image_config(request.config, image.config.get("config") or {})
-        warnings = [*request.warnings, *create_warnings(request)]
+        self.networking.check(request.endpoints)
+        warnings = [*request.warnings, *create_warnings(request, self.networking.networks.rules.findings)]
         mounts = collect(request.host_config)
         prepare_sources(mounts, create=False)
         container = Container(
@@ -155,7 +158,8 @@ class ContainerService:
             async with self._volumes.given(
                 container, request, lambda: self._snapshots.mounts(container.id)
             ) as complete:
-                self.store.insert(complete)
+                with self.networking.given(container, request.endpoints):
+                    self.store.insert(complete)
         except BaseException:
             await self._snapshots.remove(container.id)
             raise
@@ -192,7 +196,7 @@ class ContainerService:
         self.store.update(container.id, status=Status.STARTING)
         try:
             async with AsyncExitStack() as undo:
-                task = await self._bring_up(container, undo)
+                task = await self._starter.bring_up(container, undo)
                 undo.pop_all()
         except BaseException as error:
             self._start_failed(container, before, error)
@@ -202,57 +206,6 @@ class ContainerService:
         faults.point("start", 6)
         self._volumes.mounted(running)
         return running
-
-    async def _bring_up(self, container: Container, undo: AsyncExitStack) -> Task:
-        """Bundle, monitor, attached clients, program; what was made is undone through ``undo`` on failure."""
-        faults.point("start", 1)
-        self._write_bundle(container)
-        undo.callback(self._graveyard.bury, self.run_dir(container))
-        faults.point("start", 2)
-        task = await self._runtime.spawn(self.run_dir(container))
-        undo.push_async_callback(task.close)
-        faults.point("start", 3)
-        for attach in self._pending.take(container.id):
-            await self._attach_task(task, attach)
-        faults.point("start", 4)
-        await task.start()
-        return task
-
-    def _write_bundle(self, container: Container) -> None:
-        host = container.host_config
-        prepare_sources(collect(host), create=True)
-        self._volumes.mount(container)
-        name = bundle.hostname(container)
-        network = host["NetworkMode"]
-        around = specgen.Surroundings(
-            run_dir=self.run_dir(container),
-            log_folder=self.log_folder(container),
-            etc_folder=self.folder(container),
-            rootfs=self._snapshots.mounts(container.id),
-            scratch_size=self._snapshots.scratch_size(container.id),
-            cgroup=self._runtime.placement_json(),
-            cgroups_path=self._runtime.cgroups_path(container.id),
-            seccomp=self.seccomp_path(host),
-            network_path=self._joined_path("net", network),
-            pid_path=self._joined_path("pid", host["PidMode"]),
-            hostname=name,
-            devices=look_up(host),
-        )
-        os.makedirs(around.log_folder, mode=0o700, exist_ok=True)
-        spec = specgen.make_spec(container, around)
-        monitor = specgen.make_monitor_config(container, around)
-        bundle.write(around.run_dir, around.etc_folder, spec, monitor, bundle.etc_files(container, name))
-
-    def _joined_path(self, kind: str, mode: str) -> str:
-        """The namespace that ``container:NAME`` means, "" for every other mode."""
-        if not mode.startswith("container:"):
-            return ""
-        other = self.store.get(mode.partition(":")[2])
-        if not other.status.is_up:
-            raise Conflict(
-                f"cannot join the {_JOINED[kind]} of container {other.name}: it is not running", hint="start it first"
-            )
-        return f"/proc/{other.pid}/ns/{kind}"
 
     def _start_failed(self, container: Container, before: Status, error: BaseException) -> None:
         """Back to the state before, with the reason in the record."""
@@ -405,6 +358,7 @@ class ContainerService:
         faults.point("remove", 3)
         self._pending.drop(container_id)
         self.store.delete(container_id)
+        self.networking.removed(container)
         faults.point("remove", 4)
         self._volumes.removed(container)
         self._events.publish("container", "destroy", container_id, event_attributes(container))
@@ -420,6 +374,7 @@ class ContainerService:
             await asyncio.to_thread(group.remove)
 
     def _ended(self, container: Container) -> None:
+        self.networking.release(container)
         self._volumes.unmounted(container)
         if container.auto_remove:
             self._supervisor.spawn(self._auto_remove(container.id), f"remove {container.name}")
@@ -437,6 +392,7 @@ class ContainerService:
                 self._finish_removal(container)
                 await self._snapshots.remove(container.id)
                 self.store.delete(container.id)
+                self.networking.removed(container)
                 self._volumes.removed(container)
             elif (container.auto_remove and container.status is Status.EXITED) or (
                 container.auto_remove and container.status is Status.CREATED and container.error
@@ -446,6 +402,31 @@ class ContainerService:
     def _finish_removal(self, container: Container) -> None:
         self._graveyard.bury(self.folder(container))
         self._graveyard.bury(self.run_dir(container))
+
+    # --- networks ----------------------------------------------------------------------------------
+
+    async def connect(self, network: str, ref: str, settings: dict[str, Any]) -> None:
+        """Connect a container, running or not, to a network."""
+        async with self.locked(ref) as container:
+            await self._connector.connect(container, network, settings)
+
+    async def disconnect(self, network: str, ref: str, *, force: bool = False) -> None:
+        """Take a container off a network."""
+        async with self.locked(ref) as container:
+            await self._connector.disconnect(container, network, force=force)
+
+    async def publish(self, ref: str, bindings: dict[str, list[dict[str, str]]]) -> list[Published]:
+        """Publish more ports of a container; those that are open now."""
+        async with self.locked(ref) as container:
+            published, host = await self._connector.publish(container, bindings)
+            self.store.update(container.id, host_config=host)
+            return published
+
+    async def unpublish(self, ref: str, bindings: dict[str, list[dict[str, str]]]) -> None:
+        """Take published ports away."""
+        async with self.locked(ref) as container:
+            host = await self._connector.unpublish(container, bindings)
+            self.store.update(container.id, host_config=host)
 
     # --- streams -----------------------------------------------------------------------------------
 
@@ -459,20 +440,10 @@ class ContainerService:
         if container.status is Status.PAUSED:
             raise Conflict(f"container {container.name} is paused, unpause the container before attach")
         if container.status is Status.RUNNING:
-            await self._attach_task(self._supervisor.task(container), attach)
+            await attach_task(self._supervisor.task(container), attach)
         else:
             self._pending.add(container.id, attach)
         self._events.publish("container", "attach", container.id, event_attributes(container))
-
-    async def _attach_task(self, task: Task, attach: PendingAttach) -> None:
-        await task.attach(
-            attach.sock,
-            stdin=attach.stdin,
-            stdout=attach.stdout,
-            stderr=attach.stderr,
-            detach_keys=attach.detach_keys,
-            preread=attach.preread,
-        )
 
     async def resize(self, ref: str, rows: int, columns: int) -> None:
         """The client's terminal has a new size."""

@@ -59,6 +59,7 @@ class Surroundings:
     network_path: str = ""  # /proc/PID/ns/net of the container whose network is joined
     pid_path: str = ""  # /proc/PID/ns/pid, likewise
     hostname: str = ""
+    resolver: bool = False  # its monitor answers for names
     devices: HostDevices = field(default_factory=HostDevices)
 
 
@@ -102,7 +103,7 @@ def make_spec(container: Container, around: Surroundings) -> oci.Spec:
         "cgroupsPath": around.cgroups_path,
         "resources": resources(host, around.devices),
         "devices": around.devices.nodes,
-        "sysctl": dict(host.get("Sysctls", {})),
+        "sysctl": sysctls(host, own_network=own_network(host, around.network_path)),
         "maskedPaths": [] if privileged else _paths(host["MaskedPaths"], MASKED_PATHS),
         "readonlyPaths": [] if privileged else _paths(host["ReadonlyPaths"], READONLY_PATHS),
         "rootfsPropagation": _root_propagation(container),
@@ -165,6 +166,17 @@ def namespaces(host: dict[str, Any], network_path: str, pid_path: str = "") -> l
     elif host["NetworkMode"] != "host":
         found.append({"type": "network"})
     return found
+
+
+def own_network(host: dict[str, Any], network_path: str) -> bool:
+    """Whether a new network namespace is made."""
+    return host["NetworkMode"] != "host" and not network_path
+
+
+def sysctls(host: dict[str, Any], *, own_network: bool) -> dict[str, str]:
+    """Docker's defaults for a network of its own: ports below 1024 and ping without capabilities; then the person's."""
+    own = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    return {**(own if own_network else {}), **host.get("Sysctls", {})}
 
 
 def mounts(container: Container, around: Surroundings) -> list[oci.Mount]:
@@ -321,4 +333,5 @@ def make_monitor_config(container: Container, around: Surroundings) -> MonitorCo
         "cgroup": around.cgroup,
         "seccomp": around.seccomp,
         "stop_signal": stop_signal(container),
+        "resolver": around.resolver,
     }

@@ -13,15 +13,19 @@ _NLMSG_ERROR = 2
 _IFF_UP = 1
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NLM_F_ACK_TLVS = 0x200
+_NLMSGERR_ATTR_MSG = 1
 
 
 class Netlink:
     """A route socket of the network namespace that the process is in *now*; it stays there when the process leaves."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        # Errors then quote the request's header alone.
+    def __init__(self, protocol: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        # Errors then quote the request's header alone, and say in words what was wrong with it.
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -29,6 +33,10 @@ class Netlink:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
     def request(self, kind: int, flags: int, body: bytes) -> bytes:
@@ -41,17 +49,32 @@ class Netlink:
         """Send all and wait for all acknowledgements. Raises OSError for the first that was refused."""
         self._socket.send(b"".join(requests))
         waiting = len(requests)
+        refused: OSError | None = None
         while waiting:
             data = self._socket.recv(65536)
             offset = 0
             while offset < len(data):
-                length, kind = struct.unpack_from("IH", data, offset)
+                length, kind, flags = struct.unpack_from("IHH", data, offset)
                 if kind == _NLMSG_ERROR:
                     code = -struct.unpack_from("i", data, offset + 16)[0]
-                    if code:
-                        raise OSError(code, os.strerror(code), "netlink")
+                    if code and refused is None:
+                        words = _words(data[offset + 36 : offset + length]) if flags & _NLM_F_ACK_TLVS else ""
+                        refused = OSError(code, words or os.strerror(code), "netlink")
                     waiting -= 1
                 offset += (length + 3) & ~3
+        if refused is not None:
+            raise refused
+
+
+def _words(attributes: bytes) -> str:
+    """The kernel's own text in an extended acknowledgement (struct nlattr)."""
+    offset = 0
+    while offset + 4 <= len(attributes):
+        length, kind = struct.unpack_from("HH", attributes, offset)
+        if kind == _NLMSGERR_ATTR_MSG:
+            return attributes[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
+        offset += max(4, (length + 3) & ~3)
+    return ""
 
 
 def link_up(netlink: Netlink, index: int) -> bytes:

@@ -28,6 +28,7 @@ from core.runtime.control import Listener as ControlListener
 from core.runtime.execs import Execs, Home, as_reply
 from core.runtime.logs import LogWriter
 from core.runtime.poller import READ, Poller
+from core.runtime.proxy import Ports
 from core.runtime.session import Slots
 from core.runtime.streams import Buffer, Streams
 
@@ -59,6 +60,7 @@ class Monitor(Listener):
         self._exited: protocol.Exited | None = None
         self._run_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._slots = Slots()
+        self._ports: Ports | None = None
         self._lease = Connection(self._poller, first, self._dispatch, self._connection_ended)
         self._connections.append(self._lease)
         try:
@@ -203,8 +205,20 @@ class Monitor(Listener):
             self._execs.start(message, fds.pop(0) if fds else None)
         elif isinstance(message, protocol.CloseStdin):
             self._streams.close_input()
+        elif isinstance(message, protocol.Listen | protocol.Unlisten | protocol.Retarget):
+            self._publish(message, fds)
         else:
             raise Conflict(f"a monitor does not take {type(message).__name__}")
+
+    def _publish(self, message: protocol.Listen | protocol.Unlisten | protocol.Retarget, fds: list[int]) -> None:
+        if self._ports is None:
+            self._ports = Ports(self._poller)
+        if isinstance(message, protocol.Listen):
+            self._ports.add(message.ports, fds)
+        elif isinstance(message, protocol.Unlisten):
+            self._ports.remove(message.keys)
+        else:
+            self._ports.retarget(message.ports)
 
     def _check_exec(self) -> None:
         if self._phase != "running":
@@ -285,6 +299,8 @@ class Monitor(Listener):
             self._streams.drain()
         if self._log is not None:
             self._log.close()
+        if self._ports is not None:
+            self._ports.close()  # before the end is told: the next start finds its ports free
         if self._phase == "running":
             self._record(how)
         if self._streams is not None:

@@ -9,6 +9,7 @@ Who says what::
     daemon → zygote    SpawnMonitor (+fd: one end of a socket pair)          zygote → daemon   Failed
     zygote → daemon    Ready, once, before anything else
     daemon → monitor   Start Signal Resize Attach(+fd) Exec(+fd) CloseStdin            (each carries ``seq``)
+                       Listen(+fds) Unlisten Retarget
     monitor → daemon   Reply (to a ``seq``)  and events:
                        Created Started StartFailed Exited ExecStarted ExecFailed ExecExited Oom Warned
 
@@ -34,7 +35,8 @@ from core.linux.mounts import RootfsMount
 
 VERSION = 1
 MAX_PACKET = 128 * 1024
-MAX_FDS = 4
+#: SCM_MAX_FD of the kernel is 253 (unix(7)).
+MAX_FDS = 200
 # Plain numbers: socket's own are enum members, and each ``|`` of two runs a page of Python.
 _CUT_SHORT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _SEND_FLAGS = int(socket.MSG_NOSIGNAL)
@@ -96,6 +98,7 @@ class MonitorConfig(TypedDict):
     cgroup: dict[str, Any]  # core.linux.cgroups.Placement as JSON
     seccomp: str  # path of the compiled filter, "" for none
     stop_signal: int
+    resolver: bool  # the monitor answers for names at 127.0.0.11, from dns.json in the bundle
 
 
 # --- messages --------------------------------------------------------------------------------------
@@ -187,6 +190,30 @@ class CloseStdin(NamedTuple):
     """Close the container's standard input."""
 
     seq: int
+
+
+class Listen(NamedTuple):
+    """Keep sockets that hold published ports, and serve what still arrives there. One fd for each of ``ports``.
+
+    Each is [key, protocol, address, port]: a name for it, ``tcp`` or ``udp``, and where the container listens.
+    """
+
+    seq: int
+    ports: list[list[Any]]
+
+
+class Unlisten(NamedTuple):
+    """Close the sockets of these keys and end what goes through them; unknown keys are no error."""
+
+    seq: int
+    keys: list[Any]
+
+
+class Retarget(NamedTuple):
+    """The container has another address: ``ports`` as in :class:`Listen`, without fds."""
+
+    seq: int
+    ports: list[list[Any]]
 
 
 class Reply(NamedTuple):
@@ -296,21 +323,22 @@ class Failed(NamedTuple):
 
 
 Message = (
-    Ready | SpawnMonitor | Start | Signal | Resize | Attach | Exec | CloseStdin | Reply | State | Created
-    | Warned | Started | StartFailed | Exited | ExecStarted | ExecFailed | ExecExited | Oom | Failed
+    Ready | SpawnMonitor | Start | Signal | Resize | Attach | Exec | CloseStdin | Listen | Unlisten | Retarget
+    | Reply | State | Created | Warned | Started | StartFailed | Exited | ExecStarted | ExecFailed | ExecExited | Oom
+    | Failed
 )  # fmt: skip
 
 _TYPES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        Ready, SpawnMonitor, Start, Signal, Resize, Attach, Exec, CloseStdin, Reply, State, Created, Warned,
-        Started, StartFailed, Exited, ExecStarted, ExecFailed, ExecExited, Oom, Failed,
+        Ready, SpawnMonitor, Start, Signal, Resize, Attach, Exec, CloseStdin, Listen, Unlisten, Retarget, Reply,
+        State, Created, Warned, Started, StartFailed, Exited, ExecStarted, ExecFailed, ExecExited, Oom, Failed,
     )
 }  # fmt: skip
 
 
 #: A field's annotation → its JSON type. ``typing.NamedTuple`` wraps the text of annotations in ForwardRef.
-_JSON_TYPES: dict[Any, type] = {"int": int, "str": str, "bool": bool, "list[list[Any]]": list}
+_JSON_TYPES: dict[Any, type] = {"int": int, "str": str, "bool": bool, "list[list[Any]]": list, "list[Any]": list}
 _FIELDS = {
     name: tuple(_JSON_TYPES[getattr(kind, "__forward_arg__", kind)] for kind in cls.__annotations__.values())
     for name, cls in _TYPES.items()

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from core.errors import DockyardError, InvalidArgument, StartFailed, Unavailable, from_kind
@@ -35,18 +35,18 @@ class Channel:
         self._socket = sock
         self._received = received
         self._ended = ended
-        self._waiting: deque[tuple[protocol.Message, list[socket.socket]]] = deque()
+        self._waiting: deque[tuple[protocol.Message, Sequence[socket.socket]]] = deque()
         self.closed = False
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
 
-    def send(self, message: protocol.Message, passed: socket.socket | None = None) -> None:
-        """Send ``message``; ``passed`` goes with it and is closed here once it is on its way."""
+    def send(self, message: protocol.Message, *passed: socket.socket) -> None:
+        """Send ``message``; ``passed`` go with it and are closed here once they are on their way."""
         if self.closed:
-            if passed is not None:
-                passed.close()
+            for sock in passed:
+                sock.close()
             raise Unavailable("the connection has ended")
-        self._waiting.append((message, [] if passed is None else [passed]))
+        self._waiting.append((message, passed))
         self._flush()
 
     def _flush(self) -> None:
@@ -247,6 +247,26 @@ class Task:
             raise InvalidArgument(f"{len(preread)} bytes of input before the stream was handed over are too many")
         await self._request(message, sock)
 
+    async def listen(self, ports: Sequence[list[Any]], sockets: Sequence[socket.socket]) -> None:
+        """Hand over the sockets of published ports, see :class:`protocol.Listen`; they are closed here in any case."""
+        rest = list(sockets)
+        try:
+            for first in range(0, len(ports), protocol.MAX_FDS):
+                piece, rest = rest[: protocol.MAX_FDS], rest[protocol.MAX_FDS :]
+                message = protocol.Listen(next(self._sequence), list(ports[first : first + protocol.MAX_FDS]))
+                await self._request(message, *piece)
+        finally:
+            for sock in rest:
+                sock.close()
+
+    async def unlisten(self, keys: Sequence[str]) -> None:
+        """Let go of published ports."""
+        await self._request(protocol.Unlisten(next(self._sequence), list(keys)))
+
+    async def retarget(self, ports: Sequence[list[Any]]) -> None:
+        """Published ports lead to another address."""
+        await self._request(protocol.Retarget(next(self._sequence), list(ports)))
+
     async def exec(self, config: protocol.ExecConfig, sock: socket.socket | None) -> None:
         """Run another program; returns when it runs. ``sock`` as in ``attach``. Raises StartFailed."""
         exec_id = config["exec_id"]
@@ -261,7 +281,7 @@ class Task:
                     sock.close()
                 raise Unavailable(f"write {path}: {error.strerror}") from error
             self._exec_waiters[exec_id] = waiter
-            await self._request(protocol.Exec(next(self._sequence), exec_id, path), sock)
+            await self._request(protocol.Exec(next(self._sequence), exec_id, path), *([sock] if sock else []))
             await _within(START_DEADLINE, waiter, "the process did not start in time")
         finally:
             self._exec_waiters.pop(exec_id, None)
@@ -283,12 +303,12 @@ class Task:
         self._channel.close()
         self._over("the connection to the container's monitor was closed")
 
-    async def _request(self, message: Any, sock: socket.socket | None = None) -> None:
+    async def _request(self, message: Any, *passed: socket.socket) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_retrieve)
         self._replies[message.seq] = future
         try:
-            self._channel.send(message, sock)
+            self._channel.send(message, *passed)
             await _within(REPLY_DEADLINE, future, "the container's monitor does not answer")
         finally:
             self._replies.pop(message.seq, None)

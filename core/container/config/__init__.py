@@ -20,6 +20,7 @@ from core.container.config.resources import check_resources
 from core.container.config.security import check_security
 from core.container.config.texts import parse_signal, parse_size
 from core.container.config.values import MAX_STRINGS, integer, object_, shown
+from core.container.etc import parse_dns
 from core.container.mounts import anonymous_volume, check_mounts
 from core.container.restart import check_policy, check_unhealthy
 from core.errors import InvalidArgument
@@ -38,6 +39,7 @@ class CreateRequest:
     config: dict[str, Any]
     host_config: dict[str, Any]
     platform: str = ""
+    endpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -53,12 +55,13 @@ def parse_create(body: Any, name: str = "", platform: str = "") -> CreateRequest
     if not config["Image"]:
         raise InvalidArgument("Image is missing", hint="name the image to run")
     refuse_unsupported(raw)
-    check_networking(body.get("NetworkingConfig"), host)
+    endpoints = check_networking(body, config, host)
+    parse_dns(host)
     _check_config(config)
     check_namespaces(config, host)
     warnings = _check_host_config(host)
     check_mounts(host)
-    return CreateRequest(name, config, host, platform, tuple(warnings))
+    return CreateRequest(name, config, host, platform, endpoints, tuple(warnings))
 
 
 def check_container_name(name: str) -> None:

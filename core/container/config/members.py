@@ -9,6 +9,7 @@ from typing import Any
 
 from core.container.config.devices import devices, rates
 from core.container.config.health import health
+from core.container.config.networks import bindings, exposed, links
 from core.container.config.values import (
     Kind,
     anything,
@@ -44,7 +45,7 @@ CONFIG: dict[str, Kind] = {
     "Labels": string_map,
     "StopSignal": string,
     "StopTimeout": optional_integer,
-    "ExposedPorts": object_,
+    "ExposedPorts": exposed,
     "Volumes": object_,
     "Healthcheck": health,
     "OnBuild": anything,
@@ -58,6 +59,13 @@ HOST_CONFIG: dict[str, Kind] = {
     "Mounts": anything,
     "Tmpfs": string_map,
     "NetworkMode": string,
+    "PortBindings": bindings,
+    "PublishAllPorts": boolean,
+    "Dns": strings,
+    "DnsOptions": strings,
+    "DnsSearch": strings,
+    "ExtraHosts": strings,
+    "Links": links,
     "AutoRemove": boolean,
     "LogConfig": object_,
     "RestartPolicy": object_,
@@ -109,13 +117,6 @@ HOST_CONFIG: dict[str, Kind] = {
 
 #: Members that are refused by name unless they are empty, 0, false or one of these values.
 _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
-    "PortBindings": (),
-    "PublishAllPorts": (),
-    "Dns": (),
-    "DnsOptions": (),
-    "DnsSearch": (),
-    "ExtraHosts": (),
-    "Links": (),
     "Cgroup": (),
     "CgroupParent": (),
     "BlkioWeightDevice": (),
