@@ -138,11 +138,12 @@ class NetworkService:
 
     async def _make(self, network: Network) -> None:
         if network.driver == "bridge":
+            # Before there is a bridge: what is recorded are the interfaces that the host had.
+            for version in {subnet.version for subnet in network.subnets}:
+                await asyncio.to_thread(bridge.forward, version, self._forwarding)
             await asyncio.to_thread(bridge.make, network)
             faults.point("network-create", 2)
             try:
-                for version in {subnet.version for subnet in network.subnets}:
-                    await asyncio.to_thread(bridge.forward, version, self._forwarding)
                 self.rules.apply()
             except BaseException:
                 await asyncio.to_thread(bridge.remove, network.device)

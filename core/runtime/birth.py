@@ -18,7 +18,9 @@ from core.runtime.child import Pipes, make
 from core.runtime.execs import read_filter
 from core.runtime.init import CLONE_FLAGS, Plan
 from core.runtime.logs import LogWriter, Warn
+from core.runtime.poller import Poller
 from core.runtime.program import Program, Stdio
+from core.runtime.resolver import Resolver
 
 _MAX_DOCUMENT = 16 << 20
 
@@ -176,6 +178,19 @@ def make_init(bundle: Bundle, group: cgroups.Cgroup, stdio: Stdio, oom_score: in
         raise StartFailed(f"make the namespaces: {error.strerror}", step="namespaces") from error
     finally:
         protocol.close_all([fd for fd, _ in plan.joined])
+
+
+def make_resolver(poller: Poller, run_fd: int, pid: int) -> Resolver:
+    """The resolver in the network namespace of init; init waits, and so is there."""
+    path = f"/proc/{pid}/ns/net"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return Resolver(poller, run_fd, fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise StartFailed(f"open the container's resolver: {error.strerror}", step="network", path=path) from error
 
 
 def open_log(config: protocol.MonitorConfig, warn: Warn) -> LogWriter | None:

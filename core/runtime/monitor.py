@@ -29,6 +29,7 @@ from core.runtime.execs import Execs, Home, as_reply
 from core.runtime.logs import LogWriter
 from core.runtime.poller import READ, Poller
 from core.runtime.proxy import Ports
+from core.runtime.resolver import Resolver
 from core.runtime.session import Slots
 from core.runtime.streams import Buffer, Streams
 
@@ -61,6 +62,7 @@ class Monitor(Listener):
         self._run_fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._slots = Slots()
         self._ports: Ports | None = None
+        self._resolver: Resolver | None = None
         self._lease = Connection(self._poller, first, self._dispatch, self._connection_ended)
         self._connections.append(self._lease)
         try:
@@ -126,6 +128,8 @@ class Monitor(Listener):
         if pipes is not None:
             connect(self._streams, pipes.ours)
         self._execs.home.pid_fd = os.dup(self._child.pidfd)
+        if bundle.config["resolver"]:
+            self._resolver = birth.make_resolver(self._poller, self._run_fd, self._child.pid)
 
     # --- the loop --------------------------------------------------------------------------------------
 
@@ -299,6 +303,8 @@ class Monitor(Listener):
             self._streams.drain()
         if self._log is not None:
             self._log.close()
+        if self._resolver is not None:
+            self._resolver.close()
         if self._ports is not None:
             self._ports.close()  # before the end is told: the next start finds its ports free
         if self._phase == "running":

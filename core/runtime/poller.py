@@ -7,6 +7,7 @@ poll(2) and the call. All fds are non-blocking.
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable
 
 READ = select.POLLIN
@@ -16,12 +17,35 @@ GONE = select.POLLHUP | select.POLLERR
 Handler = Callable[[int], object]
 
 
+class Timer:
+    """One call in the future."""
+
+    def __init__(self, poller: Poller, due: float, call: Callable[[], object]) -> None:
+        self._poller = poller
+        self.due = due
+        self.call = call
+
+    def cancel(self) -> None:
+        """It will not be called; nothing happens when it was."""
+        self._poller.timers.discard(self)
+
+
 class Poller:
-    """``watch`` an fd for READ and WRITE; its handler gets the events of poll(2), GONE always among them."""
+    """``watch`` an fd for READ and WRITE; its handler gets the events of poll(2), GONE always among them.
+
+    ``call_later`` for what is to happen by time; there are few timers at once.
+    """
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._handlers: dict[int, Handler] = {}
+        self.timers: set[Timer] = set()
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """Call ``call`` once, not before ``seconds`` have passed."""
+        timer = Timer(self, time.monotonic() + seconds, call)
+        self.timers.add(timer)
+        return timer
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Begin to watch ``fd``, or change what it is watched for."""
@@ -34,10 +58,25 @@ class Poller:
             self._poll.unregister(fd)
 
     def run_once(self, timeout_ms: int | None = None) -> bool:
-        """Wait for events and call the handlers; False when the time was over first."""
+        """Wait for events and timers and call them; False when the time was over first."""
+        next_due = min((timer.due for timer in self.timers), default=0.0)
+        if next_due:
+            wait_ms = max(0, int((next_due - time.monotonic()) * 1000) + 1)
+            if timeout_ms is None or wait_ms < timeout_ms:
+                timeout_ms = wait_ms
         ready = self._poll.poll(timeout_ms)
+        called = self._call_due() if next_due else False
         for fd, events in ready:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)
-        return bool(ready)
+        return bool(ready) or called
+
+    def _call_due(self) -> bool:
+        now = time.monotonic()
+        due = sorted((timer for timer in self.timers if timer.due <= now), key=lambda timer: timer.due)
+        for timer in due:
+            if timer in self.timers:  # not cancelled by one before it
+                self.timers.discard(timer)
+                timer.call()
+        return bool(due)
