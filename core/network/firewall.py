@@ -35,6 +35,8 @@ _SETS = """\
     set internal {{ type ifname; {internal} }}
     set outside {{ type ifname; {outside} }}
     set same {{ type ifname . ifname; {same} }}
+    set own4 {{ type ifname . ipv4_addr; flags interval; {own4} }}
+    set own6 {{ type ifname . ipv6_addr; flags interval; {own6} }}
     set masqueraded4 {{ type ipv4_addr; flags interval; {masqueraded4} }}
     set masqueraded6 {{ type ipv6_addr; flags interval; {masqueraded6} }}
 """
@@ -72,7 +74,8 @@ _CHAINS = """\
     chain postrouting {
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr 127.0.0.0/8 oifname @bridges masquerade
-        iifname . oifname @same ct status dnat masquerade
+        oifname . ip saddr @own4 ct status dnat masquerade
+        oifname . ip6 saddr @own6 ct status dnat masquerade
         ip saddr @masqueraded4 oifname != @bridges masquerade
         ip6 saddr @masqueraded6 oifname != @bridges masquerade
     }
@@ -122,6 +125,8 @@ def render(table: str, networks: Sequence[Network], ports: Iterable[Forwarding],
         "internal": _quoted(network.device for network in bridges if network.internal),
         "outside": _quoted(outside),
         "same": [f'"{name}" . "{name}"' for name in names],
+        "own4": _own(bridges, 4),
+        "own6": _own(bridges, 6),
         "masqueraded4": _masqueraded(bridges, 4),
         "masqueraded6": _masqueraded(bridges, 6),
     }
@@ -157,6 +162,16 @@ def _quoted(names: Iterable[str]) -> list[str]:
 
 def _elements(items: Sequence[str]) -> str:
     return f"elements = {{ {', '.join(items)} }};" if items else ""
+
+
+def _own(bridges: Iterable[Network], version: int) -> list[str]:
+    """Each bridge with its subnets. By the source, not by where a packet came from: br_netfilter does not say that."""
+    return [
+        f'"{network.device}" . {subnet.prefix}'
+        for network in bridges
+        for subnet in network.subnets
+        if subnet.version == version
+    ]
 
 
 def _masqueraded(bridges: Iterable[Network], version: int) -> list[str]:

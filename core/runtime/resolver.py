@@ -72,7 +72,10 @@ class Resolver:
                 packet, client = self._udp.recvfrom(_LARGEST)
             except OSError:
                 return
-            self.handle(packet, lambda reply, to=client: self._send(reply, to), stream=False)
+            self.handle(packet, self._reply_to(client), stream=False)
+
+    def _reply_to(self, client: tuple[str, int]) -> Reply:
+        return lambda packet: self._send(packet, client)
 
     def _send(self, packet: bytes, client: tuple[str, int]) -> None:
         try:
