@@ -167,8 +167,6 @@ class Networking:
         if reserved.endpoints:
             with namespace_of(task.pid) as namespace:
                 self.plug(namespace, reserved.endpoints, hairpin=bool(reserved.held))
-                if self.networks.rules.available:
-                    attach.hold_resolver(namespace)
             faults.point("attach", 2)
             self.directory.changed(reserved.endpoints)
             faults.point("attach", 3)

@@ -45,9 +45,12 @@ class Netlink:
         header = struct.pack("IHHII", 16 + len(body), kind, flags | _NLM_F_REQUEST | _NLM_F_ACK, self._sequence, 0)
         return header + body
 
-    def run(self, requests: list[bytes]) -> None:
-        """Send all and wait for all acknowledgements. Raises OSError for the first that was refused."""
-        self._socket.send(b"".join(requests))
+    def run(self, requests: list[bytes], *, begin: bytes = b"", end: bytes = b"") -> None:
+        """Send all and wait for all acknowledgements. Raises OSError for the first that was refused.
+
+        ``begin`` and ``end`` are messages around them that are not acknowledged.
+        """
+        self._socket.send(begin + b"".join(requests) + end)
         waiting = len(requests)
         refused: OSError | None = None
         while waiting:

@@ -15,22 +15,10 @@ from ipaddress import ip_address
 from core.errors import Conflict, DockyardError, KernelError, Unsupported
 from core.linux import links, netns
 from core.linux.netlink import Netlink, link_up
-from core.linux.nftables import Nftables
 from core.network.model import Address, Endpoint, Network
 
-#: Where a container's resolver is, and where its monitor really answers (``core.runtime.resolver``).
+#: Where a container's resolver is (``core.runtime.resolver``).
 RESOLVER = "127.0.0.11"
-_RESOLVER_PORT = 61053
-
-#: Port 53 itself stays free for the container: a socket on it would make its own bind of 0.0.0.0:53 fail.
-_RESOLVER_RULES = f"""table ip dockyard-resolver {{
-    chain output {{
-        type nat hook output priority -100; policy accept;
-        ip daddr {RESOLVER} udp dport 53 dnat to {RESOLVER}:{_RESOLVER_PORT}
-        ip daddr {RESOLVER} tcp dport 53 dnat to {RESOLVER}:{_RESOLVER_PORT}
-    }}
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +168,6 @@ def unplug(namespace: int, endpoint: Endpoint) -> None:
 def open_namespace(pid: int) -> int:
     """The network namespace of a process, as an fd the caller closes. Raises OSError."""
     return netns.open_of(pid)
-
-
-def hold_resolver(namespace: int) -> None:
-    """Make 127.0.0.11 port 53 lead to the monitor's resolver. Raises OSError, RulesRefused."""
-
-    def work() -> None:
-        with Nftables() as nftables:
-            nftables.run(_RESOLVER_RULES)
-
-    netns.inside(namespace, work)
 
 
 def _as_ours(error: OSError, plug: Plug) -> DockyardError:

@@ -43,7 +43,7 @@ class _File:
     def _read(self) -> bytes:
         fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._run_fd)
         try:
-            return os.read(fd, _MAX_TABLE)
+            return os.read(fd, min(os.fstat(fd).st_size + 1, _MAX_TABLE))
         finally:
             os.close(fd)
 

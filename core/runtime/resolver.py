@@ -1,7 +1,7 @@
 """A container's resolver at 127.0.0.11: its neighbours' names from tables, everything else from the host's servers.
 
 It is part of the monitor, and so answers while no daemon runs. Its sockets are in the container's network namespace on
-a high port; a rule there leads port 53 to it (``core.network.attach``), which stays free for the container itself.
+a high port; a rule there leads port 53 to it: a socket on port 53 itself would make the container's own bind of 0.0.0.0:53 fail.
 
 What it does not know it asks of others: from the host's namespace, where also a stub on 127.0.0.53 answers, or, with
 servers of the person's own (``--dns``), from the container's. Each question goes out under a number and a port of its
@@ -14,7 +14,8 @@ import os
 import socket
 from collections.abc import Callable
 
-from core.linux import netns
+from core.linux import netlink, netns
+from core.linux.redirect import redirect
 from core.runtime import dns
 from core.runtime.dns import Malformed, Query
 from core.runtime.names import Names
@@ -22,7 +23,6 @@ from core.runtime.poller import READ, WRITE, Poller, Timer
 
 ADDRESS = "127.0.0.11"
 PORT = 61053
-_IP_FREEBIND = 15
 _DNS = 53
 #: Questions that wait for others, and TCP connections of the container; more are refused or wait.
 _MAX_WAITING = 512
@@ -365,7 +365,12 @@ class Connection:
 
 
 def _open() -> tuple[socket.socket, socket.socket]:
-    """The two sockets, in the namespace that this is called in. The loopback may not be up yet: IP_FREEBIND."""
+    """The two sockets, in the namespace that this is called in.
+
+    With the loopback down an address of it is nobody's: a socket bound to it (IP_FREEBIND) answers from 127.0.0.1.
+    """
+    netlink.loopback_up()
+    redirect(ADDRESS, _DNS, PORT)
     kind = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | kind)
     try:
@@ -373,7 +378,6 @@ def _open() -> tuple[socket.socket, socket.socket]:
         try:
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             for sock in (udp, tcp):
-                sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
                 sock.bind((ADDRESS, PORT))
             tcp.listen(_MAX_CONNECTIONS)
         except BaseException:
