@@ -70,6 +70,15 @@ class Database:
                 raise Exhausted("database: no space left on device", hint="free some disk space") from error
             raise
 
+    def execute_many(self, sql: str, params: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each row of ``params``; for use in a transaction. Raises as :meth:`execute`."""
+        try:
+            self._connection.executemany(sql, params)
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise Exhausted("database: no space left on device", hint="free some disk space") from error
+            raise
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing for the statements inside; an inner use joins the outer transaction."""

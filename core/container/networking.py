@@ -28,7 +28,7 @@ from core.container.directory import Directory
 from core.container.naming import new_id
 from core.container.status import Container
 from core.container.store import ContainerStore
-from core.errors import DockyardError, NotFound, Unavailable
+from core.errors import DockyardError, InvalidArgument, NotFound, Unavailable
 from core.events import EventBus
 from core.network import addresses, attach, ports
 from core.network.attach import Plug
@@ -76,9 +76,17 @@ class Networking:
     # --- create ------------------------------------------------------------------------------------
 
     def check(self, wanted: Mapping[str, dict[str, Any]]) -> None:
-        """Raise NotFound, InvalidArgument or Conflict for networks that a new container cannot be on."""
+        """Raise InvalidArgument or Conflict for networks that a new container cannot be on.
+
+        An unknown network is no NotFound: Docker's clients take that answer to a create for a missing image, and pull.
+        """
         for name, settings in wanted.items():
-            addresses.check_settings(self._store.get(name), settings)
+            try:
+                network = self._store.get(name)
+            except NotFound as error:
+                hint = f"create it first: dockyard network create {name}"
+                raise InvalidArgument(f"network {name} not found", hint=hint) from error
+            addresses.check_settings(network, settings)
 
     @contextmanager
     def given(self, container: Container, wanted: Mapping[str, dict[str, Any]]) -> Iterator[None]:

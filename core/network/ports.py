@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
@@ -114,9 +114,11 @@ def take(
     has the port.
     """
     taken: list[tuple[Published, socket.socket | None]] = []
+    everywhere = _ANY if os.path.exists("/proc/net/if_inet6") else _ANY[:1]
     try:
         for wish in wishes:
-            taken += _take_one(container, wish, default_ip, whose)
+            chosen = wish.host_ip or default_ip
+            taken += _take_one(container, wish, (chosen,) if chosen else everywhere, whose)
     except BaseException:
         release(sock for _, sock in taken)
         raise
@@ -131,27 +133,23 @@ def release(sockets: Iterable[socket.socket | None]) -> None:
 
 
 def _take_one(
-    container: str, wish: Wanted, default_ip: str, whose: Callable[[Published], str]
+    container: str, wish: Wanted, addresses: Sequence[str], whose: Callable[[Published], str]
 ) -> list[tuple[Published, socket.socket | None]]:
     """One wish: on all addresses that is a socket of each IP version, on the same port."""
-    chosen = wish.host_ip or default_ip
-    addresses = (chosen,) if chosen else _ANY if socket.has_ipv6 and os.path.exists("/proc/net/if_inet6") else _ANY[:1]
     candidates = range(wish.first, wish.last + 1) if wish.first else [0] * _TRIES
     problem: Published | None = None
     for candidate in candidates:
         found: list[tuple[Published, socket.socket | None]] = []
-        asked = Published(container, wish.protocol, addresses[0], candidate, wish.port)
+        asked, port = addresses[0], candidate
         try:
-            for address in addresses:
-                asked = replace(asked, host_ip=address)
-                sock, port = _bind(asked)
-                asked = replace(asked, host_port=port)
-                found.append((asked, sock))
+            for asked in addresses:
+                sock, port = _bind(wish.protocol, asked, port)
+                found.append((Published(container, wish.protocol, asked, port, wish.port), sock))
         except OSError as error:
             release(sock for _, sock in found)
             if error.errno != errno.EADDRINUSE:
-                raise _refused(asked, error) from error
-            problem = asked
+                raise _refused(Published(container, wish.protocol, asked, port, wish.port), error) from error
+            problem = Published(container, wish.protocol, asked, port, wish.port)
             continue
         return found
     assert problem is not None
@@ -162,28 +160,28 @@ def _take_one(
     )
 
 
-def _bind(port: Published) -> tuple[socket.socket | None, int]:
+def _bind(protocol: str, host_ip: str, port: int) -> tuple[socket.socket | None, int]:
     """A socket on the port, and the port that it got."""
-    family = socket.AF_INET6 if ":" in port.host_ip else socket.AF_INET
-    if port.protocol == "sctp":
+    family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
+    if protocol == "sctp":
         try:
             sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC, socket.IPPROTO_SCTP)
         except OSError:
-            if not port.host_port:
+            if not port:
                 raise InvalidArgument("a random sctp port needs sctp in the host's kernel") from None
-            return None, port.host_port
+            return None, port
     else:
-        kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
+        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
         sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        if port.protocol == "tcp":
+        if protocol == "tcp":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of its predecessor may linger
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((port.host_ip, port.host_port))
-        if port.protocol != "udp":
+        sock.bind((host_ip, port))
+        if protocol != "udp":
             sock.listen(512)
-        return sock, int(sock.getsockname()[1])
+        return sock, port or int(sock.getsockname()[1])
     except BaseException:
         sock.close()
         raise

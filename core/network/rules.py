@@ -32,6 +32,9 @@ _NEWGEN = _SUBSYSTEM << 8 | 15
 _GEN_PROC_PID = 2
 #: Seconds until what another program did to its rules is looked at: it may be in the middle of a reload.
 _PATIENCE = 0.1
+_SO_RCVBUFFORCE = 33
+#: A transaction of thousands of elements is told with each of them.
+_BUFFER = 8 << 20
 
 _Content = Callable[[], tuple[Sequence[Network], Sequence[Forwarding], Sequence[str]]]
 
@@ -144,6 +147,7 @@ class Rules:
     def _listen(self) -> None:
         kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_NETFILTER)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._told)
@@ -154,8 +158,8 @@ class Rules:
             data = self._socket.recv(1 << 18)
         except BlockingIOError:
             return
-        except OSError:  # more was changed than the socket holds
-            self._later(0, touched=True)
+        except OSError:  # more was changed than the socket holds, and perhaps by somebody else
+            self.reconcile()
             return
         offset, name = 0, self.table.encode() + b"\0"
         while offset + 16 <= len(data):

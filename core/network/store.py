@@ -246,11 +246,10 @@ class NetworkStore:
         """Note ports of running containers."""
         rows = list(ports)
         with self._db.transaction():
-            for port in rows:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?, ?)",
-                    (port.container, port.protocol, port.host_ip, port.host_port, port.port),
-                )
+            self._db.execute_many(
+                "INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?, ?)",
+                [(port.container, port.protocol, port.host_ip, port.host_port, port.port) for port in rows],
+            )
         for port in rows:
             self._published[port.container].append(port)
 
@@ -259,12 +258,12 @@ class NetworkStore:
         gone = list(self._published.get(container, ()) if ports is None else ports)
         if gone:
             with self._db.transaction():
-                for port in gone:
-                    self._db.execute(
-                        "DELETE FROM published WHERE protocol = ? AND host_ip = ? AND host_port = ?",
-                        (port.protocol, port.host_ip, port.host_port),
-                    )
-        left = [port for port in self._published.pop(container, ()) if port not in gone]
+                self._db.execute_many(
+                    "DELETE FROM published WHERE protocol = ? AND host_ip = ? AND host_port = ?",
+                    [(port.protocol, port.host_ip, port.host_port) for port in gone],
+                )
+        keys = {port.key for port in gone}
+        left = [port for port in self._published.pop(container, ()) if port.key not in keys]
         if left:
             self._published[container] = left
         return gone

@@ -1,7 +1,8 @@
 """A container's resolver at 127.0.0.11: its neighbours' names from tables, everything else from the host's servers.
 
 It is part of the monitor, and so answers while no daemon runs. Its sockets are in the container's network namespace on
-a high port; a rule there leads port 53 to it: a socket on port 53 itself would make the container's own bind of 0.0.0.0:53 fail.
+a high port, and a rule there leads port 53 to it: a socket on port 53 itself would make the container's own bind of
+0.0.0.0:53 fail.
 
 What it does not know it asks of others: from the host's namespace, where also a stub on 127.0.0.53 answers, or, with
 servers of the person's own (``--dns``), from the container's. Each question goes out under a number and a port of its
