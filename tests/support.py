@@ -145,7 +145,8 @@ def run_command(
 class Engine:
     """A daemon with its own folders and socket below one short folder (a socket's path ends at 107 bytes).
 
-    It has a network namespace of its own, through all of its starts, or shares the ``netns`` of another.
+    It has a network namespace of its own, through all of its starts, or shares the ``netns`` of another. With
+    ``resolv_conf`` that file is its host's /etc/resolv.conf.
     """
 
     def __init__(
@@ -156,10 +157,12 @@ class Engine:
         env: dict[str, str] | None = None,
         command: Sequence[str] = COMMAND,
         netns: NetNs | None = None,
+        resolv_conf: Path | None = None,
     ) -> None:
         self.command = list(command)
         self.netns = netns or NetNs()
         self._owns_netns = netns is None
+        self._resolv_conf = resolv_conf
         self.folder = Path(tempfile.mkdtemp(prefix="e", dir=base))
         self.base = base
         self.root = self.folder / "root"
@@ -196,11 +199,18 @@ class Engine:
                 "cwd": "/",
                 "start_new_session": True,
             }
-            argv = [*self.daemon(), *self.serve_args]
+            argv = [*self._surroundings(), *self.daemon(), *self.serve_args]
             self.process = self.in_netns(lambda: subprocess.Popen(argv, **options))
         if ready:
             self.wait_ready()
         return self
+
+    def _surroundings(self) -> list[str]:
+        """What puts the daemon where it belongs and becomes it, by execve: the pid stays."""
+        if self._resolv_conf is None:
+            return []
+        script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(self._resolv_conf)]
 
     def daemon(self) -> list[str]:
         """The daemon's command line without ``serve_args``."""

@@ -334,8 +334,9 @@ def _end(engine: Engine, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["stop", "kill", "remove", "process"])
 def test_nothing_is_left_of_a_port(engine: Engine, way: str) -> None:
-    start(engine, "before", "-p", "8079:80")
+    start(engine, "before", "-p", "8079:80")  # what the engine keeps between containers is there after this
     engine.dockyard("rm", "-f", "before", check=True)
+    wait_until(lambda: not any(" veth on " in link for link in state(engine.netns).links), 10, "its veth is gone")
     before = state(engine.netns)
     serve(engine, "web", *BOTH, "-p", "127.0.0.1:8081:80", "-p", "[::1]:8082:80")
     assert before.added(state(engine.netns))
