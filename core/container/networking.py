@@ -127,7 +127,7 @@ class Networking:
         if not etc.has_own_network(container):
             return []
         if not self._store.endpoints_of(container.id):
-            network = self._store.find(mode)
+            network = self._store.find("bridge" if mode == "default" else mode)  # "default": of an older version
             if network is None:
                 raise NotFound(
                     f"network {mode} not found", hint=f"create it, or connect container {container.name} to another"

@@ -55,12 +55,16 @@ class NetworkService:
     def open(self) -> list[str]:
         """Begin; returns warnings. No interface and no rule is made."""
         os.makedirs(self._tables, mode=0o700, exist_ok=True)
-        for name, driver in PREDEFINED.items():
-            if self.store.find(name) is None:
-                self.store.insert(self._predefined(name, driver))
+        self.populate()
         self.cables = Cables()
         self.rules.open()
         return [self.rules.problem] if self.rules.problem else []
+
+    def populate(self) -> None:
+        """See that the networks are known that every engine has."""
+        for name, driver in PREDEFINED.items():
+            if self.store.find(name) is None:
+                self.store.insert(self._predefined(name, driver))
 
     def close(self) -> None:
         """Let go of sockets; networks and rules stay."""

@@ -13,7 +13,6 @@ Everything is held in memory as frozen rows and written through: reads are dicti
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -185,12 +184,11 @@ class NetworkStore:
 
     def connect(self, endpoint: Endpoint) -> None:
         """Add an endpoint. Raises Conflict when the container is on that network already."""
+        network = self._networks[endpoint.network]
+        if self.endpoint(endpoint.container, network) is not None:
+            raise Conflict(f"container {endpoint.container[:12]} is on network {network.name} already")
         values = _row(endpoint, _ENDPOINT)
-        try:
-            self._db.execute(f"INSERT INTO endpoints VALUES ({','.join('?' * len(values))})", values)
-        except sqlite3.IntegrityError as error:
-            name = self._networks[endpoint.network].name
-            raise Conflict(f"container {endpoint.container[:12]} is on network {name} already") from error
+        self._db.execute(f"INSERT INTO endpoints VALUES ({','.join('?' * len(values))})", values)
         self._keep(endpoint)
 
     def disconnect(self, endpoint: Endpoint) -> None:
@@ -205,14 +203,15 @@ class NetworkStore:
         Raises Conflict when another endpoint of the network has the address.
         """
         new = replace(endpoint, **changes)
+        network = self._networks[new.network]
+        holders = self.addresses_on(network)
+        for address in new.addresses:
+            if address in holders and holders[address].id != new.id:
+                raise Conflict(f"Address already in use: {address} on network {network.name}")
         with self._db.transaction():
             self._db.execute("DELETE FROM addresses WHERE endpoint = ?", (new.id,))
             for address in new.addresses:
-                try:
-                    self._db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (new.network, address, new.id))
-                except sqlite3.IntegrityError as error:
-                    name = self._networks[new.network].name
-                    raise Conflict(f"Address already in use: {address} on network {name}") from error
+                self._db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (new.network, address, new.id))
             self._db.execute(
                 "UPDATE endpoints SET mac = ?, interface = ?, host_interface = ?, settings = ? WHERE id = ?",
                 (new.mac, new.interface, new.host_interface, json.dumps(new.settings), new.id),

@@ -26,6 +26,7 @@ from core.container.waiting import Waiters, WaitHandle
 from core.db import Database
 from core.errors import Conflict, DockyardError, NotFound
 from core.events import EventBus
+from core.network.service import NetworkService
 from core.volumes.store import VolumeStore
 from tests.container.records import make_container
 from tests.support import Answer, api_request
@@ -220,6 +221,8 @@ class FakeEngine:
         self.events = EventBus()
         store = VolumeStore(self.containers.db, str(folder), lambda path: shutil.rmtree(path, ignore_errors=True))
         self.volumes = VolumeService(store, self.containers.store, self.events, str(folder))
+        self.networks = NetworkService(self.containers.db, str(folder), "test", self.events)
+        self.networks.populate()
         self.warnings = ["a kernel feature is missing"]
         self.configuration = SimpleNamespace(name="test", root="/r", run="/n", socket_path="/n/d.sock")
 

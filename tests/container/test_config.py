@@ -11,7 +11,7 @@ from core.container.config import parse_create, parse_signal, parse_size
 from core.errors import InvalidArgument, Unsupported
 
 DOCKER_CLI_HOST_CONFIG: dict[str, Any] = {
-    "Binds": None, "ContainerIDFile": "", "LogConfig": {"Type": "", "Config": {}}, "NetworkMode": "default",
+    "Binds": None, "ContainerIDFile": "", "LogConfig": {"Type": "", "Config": {}}, "NetworkMode": "bridge",
     "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "AutoRemove": True, "VolumeDriver": "",
     "VolumesFrom": None, "ConsoleSize": [24, 80], "CapAdd": None, "CapDrop": None, "CgroupnsMode": "", "Dns": [],
     "DnsOptions": [], "DnsSearch": [], "ExtraHosts": None, "GroupAdd": None, "IpcMode": "", "Cgroup": "", "Links": None,
@@ -39,8 +39,6 @@ def test_the_docker_clients_own_request_is_taken() -> None:
 @pytest.mark.parametrize(
     ("host", "name"),
     [
-        ({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}, "PortBindings"),
-        ({"Links": ["a:b"]}, "Links"),
         ({"IpcMode": "container:x"}, "--ipc"),
         ({"CgroupParent": "/x"}, "CgroupParent"),
         ({"Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/n"}]}, "--device"),
@@ -49,7 +47,7 @@ def test_the_docker_clients_own_request_is_taken() -> None:
         ({"LogConfig": {"Config": {"labels": "x"}}}, "labels"),
         ({"SecurityOpt": ["label=type:x"]}, "label=type:x"),
         ({"SecurityOpt": ["apparmor=docker-default"]}, "apparmor"),
-        ({"NetworkMode": "mynet"}, "mynet"),
+        ({"NetworkMode": "ns:/run/netns/x"}, "network mode"),
         ({"Binds": ["/a:/b:Z"]}, "Z"),
     ],
 )

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from core.container.inspect import human_duration, inspect, rfc3339, status_text, summary
 from core.container.status import Status
+from core.db import Database
+from core.network.store import NetworkStore
 from tests.container.records import ID, make_container
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_100 * SECOND
+
+
+@pytest.fixture
+def networks() -> Iterator[NetworkStore]:
+    db = Database(":memory:")
+    yield NetworkStore(db)
+    db.close()
 
 
 def test_times_are_fixed_width() -> None:
@@ -37,8 +48,8 @@ def test_status_texts() -> None:
     assert status_text(ended, NOW) == "Exited (3) 2 hours ago"
 
 
-def test_summary() -> None:
-    item = summary(make_container(Cmd=["sh", "-c", "echo hi"], Labels={"a": "b"}), NOW)
+def test_summary(networks: NetworkStore) -> None:
+    item = summary(make_container(Cmd=["sh", "-c", "echo hi"], Labels={"a": "b"}), NOW, networks)
     assert item["Names"] == ["/box"]
     assert item["Command"] == "sh -c 'echo hi'"
     assert item["State"] == "created"
@@ -46,12 +57,12 @@ def test_summary() -> None:
     assert item["DockyardExplain"] == ""
 
 
-def test_inspect_has_no_nulls_docker_does_not_send() -> None:
-    document = inspect(make_container({"Binds": ["/a:/b:ro"]}, Cmd=["x", "y"]), [], "/c")
+def test_inspect_has_no_nulls_docker_does_not_send(networks: NetworkStore) -> None:
+    document = inspect(make_container({"Binds": ["/a:/b:ro"]}, Cmd=["x", "y"]), [], "/c", networks)
     assert (document["Path"], document["Args"]) == ("x", ["y"])
     assert document["Config"]["Hostname"] == ID[:12]
     assert "Healthcheck" not in document["Config"]
-    assert document["HostConfig"]["NetworkMode"] == "default"
+    assert document["HostConfig"]["NetworkMode"] == "bridge"
     assert document["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
     assert document["Mounts"] == [
         {
@@ -67,7 +78,7 @@ def test_inspect_has_no_nulls_docker_does_not_send() -> None:
     assert document["ExecIDs"] is None
 
 
-def test_a_running_container_shows_no_old_exit_code() -> None:
+def test_a_running_container_shows_no_old_exit_code(networks: NetworkStore) -> None:
     running = make_container(status=Status.RUNNING, exit_code=137, pid=9, started_at=NOW)
-    state = inspect(running, ["e"], "/c")["State"]
+    state = inspect(running, ["e"], "/c", networks)["State"]
     assert (state["ExitCode"], state["Pid"], state["Running"]) == (0, 9, True)

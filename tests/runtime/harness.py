@@ -153,6 +153,7 @@ class Box:
             "tty": False, "open_stdin": False, "stdin_once": False, "console_size": [0, 0], "init": False,
             "user": "", "set_home": True, "cgroup": bench.runtime.placement_json(), "seccomp": str(bench.filter),
             "stop_signal": 15,
+            "resolver": False,
         } | config  # fmt: skip
 
     def _spec(self, args: list[str]) -> oci.Spec:
