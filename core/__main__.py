@@ -12,6 +12,7 @@ import asyncio
 import grp
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if os.geteuid() != 0:
             raise Forbidden("the engine needs root", hint="start it with sudo")
+        _allow_many_files()
         asyncio.run(serve(options))
     except DockyardError as error:
         _tell(options.ready_fd, f"error: {error}\n")
@@ -65,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dockyard: {text}", file=sys.stderr)
         return 1
     return 0
+
+
+def _allow_many_files() -> None:
+    """A monitor's socket, a client, a published port: each is a file, here and in the processes made from here."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def serve(options: argparse.Namespace) -> None:

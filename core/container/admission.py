@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from core.container.config import CreateRequest
 from core.errors import InvalidArgument
@@ -10,14 +11,18 @@ from core.image.model import Image
 from core.network.foreign import Findings
 
 
-def create_warnings(request: CreateRequest, findings: Findings) -> list[str]:
-    """What the person gets otherwise than asked for, and what they should know of it."""
+def create_warnings(request: CreateRequest, findings: Findings, bridges: Sequence[str]) -> list[str]:
+    """What the person gets otherwise than asked for, and what they should know of it.
+
+    ``bridges`` are those of the networks that the container is to be on.
+    """
     host = request.host_config
     published = bool(host["PortBindings"] or host["PublishAllPorts"])
     if published and host["NetworkMode"] == "host":
         return ["Published ports are discarded when using host network mode"]
     texts = [
         findings.bypass_warning(public_ports(host["PortBindings"])),
+        *map(findings.drop_warning, bridges),
         "the environment variables of --link are not set: names are" if host["Links"] else "",
     ]
     return [text for text in texts if text]

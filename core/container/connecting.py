@@ -64,8 +64,9 @@ class Connector:
     async def _connect_running(
         self, container: Container, endpoint: Endpoint, existing: Sequence[Endpoint], before: Hosts, task: Task
     ) -> None:
-        taken = {other.interface for other in existing}
-        number = next(n for n in range(len(taken) + 1) if not any(name.endswith(str(n)) for name in taken if name))
+        # The lowest number that no interface has: the prefix may differ from network to network.
+        taken = {other.interface.lstrip("abcdefghijklmnopqrstuvwxyz-_.") for other in existing}
+        number = next(n for n in range(len(taken) + 1) if str(n) not in taken)
         endpoint = self._networking.address(endpoint, number)
         with namespace_of(container.pid) as namespace:
             self._networking.plug(namespace, [endpoint], hairpin=bool(container.host_config["PortBindings"]))

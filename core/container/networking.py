@@ -15,6 +15,7 @@ The numbered points (``core.faults``)::
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from typing import Any
 
 from core import faults
 from core.container import etc
+from core.container.admission import create_warnings
+from core.container.config import CreateRequest
 from core.container.directory import Directory
 from core.container.naming import new_id
 from core.container.status import Container
@@ -32,12 +35,13 @@ from core.errors import DockyardError, InvalidArgument, NotFound, Unavailable
 from core.events import EventBus
 from core.network import addresses, attach, ports
 from core.network.attach import Plug
+from core.network.foreign import Findings
 from core.network.model import Endpoint, Published
 from core.network.service import NetworkService
 from core.runtime.client import Task
 
-#: A running container's monitor; NotFound or Unavailable when there is none that answers.
-TaskOf = Callable[[Container], Task]
+log = logging.getLogger("dockyard.network")
+
 Held = list[tuple[Published, "socket.socket | None"]]
 
 
@@ -87,6 +91,15 @@ class Networking:
                 hint = f"create it first: dockyard network create {name}"
                 raise InvalidArgument(f"network {name} not found", hint=hint) from error
             addresses.check_settings(network, settings)
+
+    def warnings(self, request: CreateRequest) -> list[str]:
+        """What the person should know of the networks and ports of a new container."""
+        bridges = [
+            network.device
+            for name in request.endpoints
+            if (network := self._store.find(name)) is not None and network.driver == "bridge"
+        ]
+        return create_warnings(request, self.networks.rules.survey() if bridges else Findings(), bridges)
 
     @contextmanager
     def given(self, container: Container, wanted: Mapping[str, dict[str, Any]]) -> Iterator[None]:
@@ -223,7 +236,16 @@ class Networking:
     # --- end ---------------------------------------------------------------------------------------
 
     def release(self, container: Container) -> None:
-        """The container does not run: its ports, names and addresses are free."""
+        """The container does not run: its ports, names and addresses are free.
+
+        Never raises: it is part of a container's end. What could not be written is put right by the next change.
+        """
+        try:
+            self._release(container)
+        except DockyardError as error:
+            log.error("networks of container %s: %s", container.name, error)
+
+    def _release(self, container: Container) -> None:
         published = self._store.published_by(container.id)
         self.networks.rules.unpublish(self.networks.forwardings(published))
         self._store.unpublish(container.id)
@@ -258,7 +280,7 @@ class Networking:
                 try:
                     await self._mend(container)
                 except DockyardError as error:
-                    self._events.publish("container", "network_lost", container.id, {"error": str(error)})
+                    log.error("the networks of container %s cannot be repaired: %s", container.name, error)
 
     async def _mend(self, container: Container) -> None:
         missing = [

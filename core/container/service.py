@@ -23,7 +23,7 @@ from typing import Any
 
 from core import faults
 from core.container import specgen
-from core.container.admission import check_platform, create_warnings
+from core.container.admission import check_platform
 from core.container.config import CreateRequest, parse_signal
 from core.container.connecting import Connector
 from core.container.files import Graveyard
@@ -133,7 +133,7 @@ class ContainerService:
         check_platform(request.platform, image)
         config = merge_image_config(request.config, image.config.get("config") or {})
         self.networking.check(request.endpoints)
-        warnings = [*request.warnings, *create_warnings(request, self.networking.networks.rules.findings)]
+        warnings = [*request.warnings, *self.networking.warnings(request)]
         mounts = collect(request.host_config)
         prepare_sources(mounts, create=False)
         container = Container(

@@ -125,6 +125,7 @@ class UpdateService:
             faults.point("rename", 1)
             renamed = self._containers.store.rename(container.id, name)
             faults.point("rename", 2)
+            self._containers.networking.directory.renamed(renamed)
             attributes = event_attributes(renamed) | {"oldName": "/" + container.name}
             self._events.publish("container", "rename", container.id, attributes)
 

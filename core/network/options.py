@@ -14,7 +14,7 @@ from core.network.model import PREDEFINED, Prefix, Subnet
 
 DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "null")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-_DEVICE = re.compile(r"[^/\s:]{1,15}")
+_DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
 _BRIDGE = "com.docker.network.bridge."
 _BOOLEANS = {f"{_BRIDGE}{name}" for name in ("enable_icc", "enable_ip_masquerade", "default_bridge")}
 #: Options of Docker's drivers that have an effect which this engine does not have, with the values that mean nothing.
@@ -103,7 +103,7 @@ def check_options(driver: str, options: dict[str, str]) -> None:
     for key in (f"{_BRIDGE}name", "parent"):
         if key in options and not _DEVICE.fullmatch(options[key]):
             raise InvalidArgument(
-                f"network option {key}: {options[key][:40]!r} is no interface name (at most 15 letters)"
+                f"network option {key}: {options[key][:40]!r} is no interface name (at most 15 of a-z 0-9 _ . -)"
             )
     binding = options.get(f"{_BRIDGE}host_binding_ipv4", "")
     if binding:

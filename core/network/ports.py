@@ -80,7 +80,10 @@ def _binding(key: str, item: Any) -> dict[str, str]:
     host_ip, host_port = item.get("HostIp", ""), item.get("HostPort", "")
     if host_ip:
         try:
-            host_ip = str(ip_address(host_ip.strip("[]")))
+            parsed = ip_address(host_ip.strip("[]"))
+            if getattr(parsed, "scope_id", None):
+                raise ValueError("a scope")
+            host_ip = str(parsed)
         except ValueError:
             raise InvalidArgument(f"invalid IP address: {host_ip}", hint="publish on an address of this host") from None
     _host_ports(host_port)

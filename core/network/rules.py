@@ -101,6 +101,15 @@ class Rules:
         self.in_force = True
         self._meet_others()
 
+    def survey(self) -> foreign.Findings:
+        """What other firewalls do now; asked of the kernel as long as nobody tells us of changes."""
+        if self._nftables is not None and not self.in_force:
+            try:
+                self.findings = foreign.look(self._nftables)
+            except RulesRefused as error:
+                log.warning("other programs' rules: %s", error)
+        return self.findings
+
     def remove(self) -> None:
         """Take the table away: nothing of this engine uses networks any more."""
         if self._nftables is not None and self.in_force:

@@ -265,8 +265,14 @@ class NetworkService:
             return network
 
     def _is_sound(self, network: Network) -> bool:
-        ruled = network.driver != "bridge" or self.rules.in_force or not self.rules.available
-        return network.id in self._sound and ruled and bridge.exists(network.device)
+        if network.driver != "bridge":
+            return network.id in self._sound and bridge.exists(network.device)
+        if self.rules.available and not self.rules.in_force:
+            return False
+        gateway = next((subnet.gateway for subnet in network.subnets if subnet.version == 4), None)
+        # One that an earlier daemon made is known by its address; looking again is cheap, making it is not.
+        made = network.id in self._sound or (gateway is not None and bridge.has_address(network.device, gateway))
+        return made and bridge.exists(network.device)
 
     def _plug_again(self, network: Network) -> None:
         """Containers that run: their ends are still there when the bridge was deleted under them."""

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from core.errors import Conflict
-from core.runtime.poller import GONE, READ, WRITE, Poller
+from core.runtime.poller import GONE, READ, WRITE, Poller, Timer
 
 #: Bytes that are kept for a side that does not take them; then the other side is not read.
 _MAX_BUFFER = 1 << 18
@@ -25,6 +25,8 @@ _PIECE = 1 << 16
 _MAX_CONNECTIONS = 1000
 _MAX_CLIENTS = 1000
 _MAX_PER_EVENT = 64
+#: Seconds without accepting when there are no more descriptors.
+_PAUSE = 1.0
 #: A UDP client that was silent for so long is forgotten (seconds).
 _UDP_IDLE = 90.0
 _IP_PKTINFO = 8
@@ -106,6 +108,7 @@ class TcpListener:
         self.target = target
         self._ports = ports
         self._relays: set[Relay] = set()
+        self._timer: Timer | None = None
         self.resume()
 
     def resume(self) -> None:
@@ -119,10 +122,18 @@ class TcpListener:
                 return
             try:
                 client, _ = self._socket.accept()
-            except OSError:
-                return  # nobody, or no more descriptors: poll(2) tells of them again
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no more descriptors: poll(2) would tell of it without an end
+                self._pause()
+                return
             client.setblocking(False)
-            server = socket.socket(self.target.family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            try:
+                server = socket.socket(self.target.family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            except OSError:
+                _reset(client)
+                self._pause()
+                return
             server.setblocking(False)
             code = server.connect_ex(self.target.where)
             if code not in (0, errno.EINPROGRESS):
@@ -132,12 +143,18 @@ class TcpListener:
             self._ports.connections += 1
             self._relays.add(Relay(self._poller, client, server, self._ended))
 
+    def _pause(self) -> None:
+        self._poller.forget(self._socket.fileno())
+        self._timer = self._poller.call_later(_PAUSE, self.resume)
+
     def _ended(self, relay: Relay) -> None:
         self._relays.discard(relay)
         self._ports.ended()
 
     def close(self) -> None:
         """Stop listening and end all connections."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._poller.forget(self._socket.fileno())
         self._socket.close()
         for relay in tuple(self._relays):
@@ -198,6 +215,8 @@ class Relay:
         if self._closed:
             return
         try:
+            if events & GONE and side.ended:
+                raise ConnectionResetError  # it takes nothing any more
             if events & WRITE:
                 self._send(side)
             if events & (READ | GONE) and not side.ended:

@@ -52,7 +52,7 @@ class Resolver:
         self._turn = 0
         self._udp, self._tcp = netns.inside(ns_fd, _open)
         poller.watch(self._udp.fileno(), READ, self._datagrams)
-        poller.watch(self._tcp.fileno(), READ, self._accept)
+        self._listen()
 
     def close(self) -> None:
         """Close everything."""
@@ -91,13 +91,21 @@ class Resolver:
                 return
             try:
                 sock, _ = self._tcp.accept()
-            except OSError:
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no more descriptors: the next one who leaves makes room
+                self._poller.forget(self._tcp.fileno())
+                self._poller.call_later(_PATIENCE, self._listen)
                 return
             self._connections.add(Connection(self._poller, sock, self.handle, self._left))
 
     def _left(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        self._poller.watch(self._tcp.fileno(), READ, self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._tcp.fileno() >= 0:
+            self._poller.watch(self._tcp.fileno(), READ, self._accept)
 
     def handle(self, packet: bytes, reply: Reply, *, stream: bool) -> None:
         """Answer one message by ``reply``, now or when others have answered; ``stream``: it came over TCP."""
