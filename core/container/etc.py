@@ -36,7 +36,9 @@ def hosts(
     """The engine's lines: links, what the person added, the container's own addresses."""
     name = hostname(container)
     domain = container.config["Domainname"]
-    own = f"{name}.{domain} {name}" if domain else name
+    whole = f"{name}.{domain}" if domain else name
+    # As Docker: the first label of a name with several, too.
+    own = " ".join(dict.fromkeys([whole, name, whole.partition(".")[0]]))
     lines = [(address, " ".join(names_)) for names_, addresses in links for address in addresses]
     lines += [(gateway if address == "host-gateway" else address, host) for host, address in extra_hosts(container)]
     lines += [(address, own) for endpoint in endpoints for address in endpoint.addresses]

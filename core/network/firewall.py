@@ -6,7 +6,7 @@ What the chains do, in the order in which a packet meets them::
                  through (route_localnet), so that 127.0.0.1:PORT can be published
     prerouting   a packet for one of the host's addresses and a published port gets the container's address.
     output       The map with the address in its key is asked first: a port published on 127.0.0.1 must not answer
-                 on any other address
+                 on any other address, nor to a neighbour who sends a packet for 127.0.0.1
     forward      answers, and what stays on one bridge, pass; internal networks have no outside; into a bridge goes
                  only what was published, neither another network's packets nor a neighbour's
     postrouting  what leaves for the world gets the host's address; so does what a container sends to a published
@@ -46,7 +46,6 @@ _CHAINS = """\
         iifname @bridges ip daddr 127.0.0.0/8 drop
     }
     chain publish {
-        ip6 daddr ::1 return
         dnat ip to ip daddr . meta l4proto . th dport map @published4
         dnat ip to meta l4proto . th dport map @anywhere4
         dnat ip6 to ip6 daddr . meta l4proto . th dport map @published6
@@ -54,10 +53,12 @@ _CHAINS = """\
     }
     chain prerouting {
         type nat hook prerouting priority dstnat; policy accept;
+        ip daddr 127.0.0.0/8 return
         fib daddr type local meta l4proto { tcp, udp, sctp } jump publish
     }
     chain output {
         type nat hook output priority -100; policy accept;
+        ip6 daddr ::1 return
         fib daddr type local meta l4proto { tcp, udp, sctp } jump publish
     }
     chain forward {

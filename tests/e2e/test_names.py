@@ -149,7 +149,8 @@ def _known(namespace: NetNs, name: str, wanted: list[str]) -> bool:
 
 
 def test_a_new_name(app: Engine) -> None:
-    member(app, "web")
+    # Its host name, which is a name of it too, stays.
+    member(app, "web", "--hostname", "inner")
     member(app, "client")
     with within(app, "client") as inside:
         wanted = addresses(inside, "web")
