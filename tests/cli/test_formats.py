@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.cli.golden.record_ports import GOLDEN
 from tui.cli import formatting, images, output, ps, rows, units
 from tui.cli.errors import CliError
 from tui.cli.events import sentence
@@ -55,12 +56,19 @@ def test_the_whole_table_and_reasons() -> None:
         ([{"PrivatePort": p, "Type": "udp"} for p in (81, 80, 90)], "80-81/udp, 90/udp"),
         (
             [{"IP": "1.2.3.4", "PrivatePort": p, "PublicPort": p + 1000, "Type": "tcp"} for p in (80, 81)],
-            "1.2.3.4:1080-1081->80-81/tcp",
+            "1.2.3.4:1080->80/tcp, 1.2.3.4:1081->81/tcp",
         ),
     ],
 )
 def test_ports(ports: list[dict], text: str) -> None:
     assert rows.ports({"Ports": ports}) == text
+
+
+def test_ports_as_docker_lists_them() -> None:
+    cases = json.loads(GOLDEN.read_text())
+    assert len(cases) >= 100
+    for case in cases:
+        assert rows.ports({"Ports": case["ports"]}) == case["cell"], case["ports"]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ _FLAG = re.compile(r"^ +(?:-(\w), )?--([a-z0-9-]+)(?: ([a-zA-Z0-9]+))?  ", re.MU
 _COMMAND = re.compile(r"^  ([a-z]+)\*? ", re.MULTILINE)
 #: What is in Docker's command line and has its own work ahead, or none.
 LATER = {
-    **dict.fromkeys(("network", "port"), "networks"),
     **dict.fromkeys(("pull", "push", "login", "logout", "search", "manifest", "trust"), "registries"),
     **dict.fromkeys(("build", "builder", "buildx"), "builds"),
     **dict.fromkeys(("config", "node", "secret", "service", "stack", "swarm"), "one machine only, no swarm"),

@@ -54,7 +54,7 @@ def test_detached_prints_the_id_and_runs_on(engine: Engine, busybox: str) -> Non
         (["--cap-add", "FLY", "busybox:test", "true"], 125, "FLY"),
         (["-e", "=x", "busybox:test", "true"], 125, "environment"),
         (["--network", "mynet", "busybox:test", "true"], 125, "mynet"),
-        (["-p", "80:80", "busybox:test", "true"], 125, "publish"),
+        (["--gpus", "all", "busybox:test", "true"], 125, "gpus"),
         (["--no-such-flag", "busybox:test", "true"], 125, "no-such-flag"),
         (["--pull", "always", "busybox:test", "true"], 125, "pull"),
         ([], 125, "argument"),

@@ -53,8 +53,8 @@ def request(options: Options, *, detach: bool = False) -> dict[str, Any]:
     for stream in _STREAMS:
         config[f"Attach{stream.capitalize()}"] = stream in attached
     config["StdinOnce"] = config["OpenStdin"] and "stdin" in attached
-    network = options["network"] or options["net"] or "default"
-    host: dict[str, Any] = {"NetworkMode": network, "AutoRemove": options["rm"]}
+    networks = options["network"]
+    host: dict[str, Any] = {"NetworkMode": networks[0] if networks else "default", "AutoRemove": options["rm"]}
     host.update({member: options[flag] for member, flag in _PLAIN.items() if options.given(flag)})
     if options.given("init"):
         host["Init"] = options["init"]
@@ -117,9 +117,13 @@ def _config(options: Options) -> dict[str, Any]:
     return config
 
 
-_REST = ("annotation", "device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops")
-
-
+_REST = (
+    "annotation", "device", "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops", "sysctl",
+)  # fmt: skip
+_NETWORK = (
+    "add-host", "dns", "dns-option", "dns-search", "expose", "ip", "ip6", "link", "link-local-ip", "mac-address",
+    "network-alias", "publish", "publish-all",
+)  # fmt: skip
 _HEALTH = (
     "health-cmd", "health-interval", "health-retries", "health-start-interval", "health-start-period",
     "health-timeout", "no-healthcheck", "restart-unhealthy",
@@ -128,10 +132,16 @@ _HEALTH = (
 
 def _rest(options: Options, config: dict[str, Any], host: dict[str, Any]) -> None:
     """What few runs give has a module of its own: it costs the others nothing."""
-    if any(options[flag] for flag in (*_REST, "sysctl", "expose")):
+    if any(options[flag] for flag in _REST):
         from tui.cli import hardware
 
-        hardware.add(options, config, host)
+        hardware.add(options, host)
+    networks = options["network"]
+    plain = not networks or (len(networks) == 1 and networks[0] and "=" not in networks[0])
+    if not plain or any(options[flag] for flag in _NETWORK):
+        from tui.cli import endpoints
+
+        endpoints.add(options, config, host)
     if any(options[flag] for flag in _HEALTH):
         from tui.cli import health
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CREATE_FLAGS = """\
-add-host list! Add a custom host-to-IP mapping (host:ip)
+add-host list Add a custom host-to-IP mapping (host:ip)
 annotation list Add an annotation to the container
 attach,a list Attach to STDIN, STDOUT or STDERR
 blkio-weight int Block IO (relative weight)
@@ -30,10 +30,10 @@ device-read-iops list Limit read rate (IO per second) from a device
 device-write-bps list Limit write rate to a device
 device-write-iops list Limit write rate (IO per second) to a device
 disable-content-trust bool=true! -
-dns list! Set custom DNS servers
-dns-opt list! -
-dns-option list! Set DNS options
-dns-search list! Set custom DNS search domains
+dns list Set custom DNS servers
+dns-opt list=dns-option -
+dns-option list Set DNS options
+dns-search list Set custom DNS search domains
 domainname string Container NIS domain name
 entrypoint string Overwrite the default ENTRYPOINT of the image
 env,e list Set environment variables
@@ -52,28 +52,28 @@ init bool Run an init inside the container that forwards signals and reaps proce
 interactive,i bool Keep STDIN open even if not attached
 io-maxbandwidth string! -
 io-maxiops int! -
-ip string! IPv4 address
-ip6 string! IPv6 address
+ip string IPv4 address
+ip6 string IPv6 address
 ipc string IPC mode to use
 isolation string! Container isolation technology
 kernel-memory bytes! Kernel memory limit
 label,l list Set meta data on a container
 label-file list Read in a line delimited file of labels
-link list! Add link to another container
-link-local-ip list! Container link-local addresses
+link list Add link to another container
+link-local-ip list Container link-local addresses
 log-driver string Logging driver for the container
 log-opt list Log driver options: max-size, max-file
-mac-address string! Container MAC address
+mac-address string Container MAC address
 memory,m bytes Memory limit
 memory-reservation bytes Memory soft limit
 memory-swap bytes Swap limit equal to memory plus swap: '-1' to enable unlimited swap
 memory-swappiness int Tune container memory swappiness (0 to 100)
 mount list Attach a filesystem mount to the container
 name string Assign a name to the container
-net string -
-net-alias list! -
-network string Connect a container to a network: none, host, container:NAME
-network-alias list! Add network-scoped alias for the container
+net list=network -
+net-alias list=network-alias -
+network list Connect a container to a network: NAME, name=NAME,ip=…,alias=…, none, host, container:NAME
+network-alias list Add network-scoped alias for the container
 no-healthcheck bool Disable any container-specified HEALTHCHECK
 oom-kill-disable bool Disable OOM Killer
 oom-score-adj int Tune host's OOM preferences (-1000 to 1000)
@@ -81,8 +81,8 @@ pid string PID namespace to use
 pids-limit int Tune container pids limit (set -1 for unlimited)
 platform string Refuse an image of another platform
 privileged bool Give extended privileges to this container
-publish,p list! Publish a container's port(s) to the host
-publish-all,P bool! Publish all exposed ports to random ports
+publish,p list Publish a container's port(s) to the host: [[IP:]HOST:]PORT[/PROTOCOL]
+publish-all,P bool Publish all exposed ports to random ports
 pull string=missing Pull image before running ("missing", "never"; "always" comes with registries)
 quiet,q bool Suppress the pull output
 read-only bool Mount the container's root filesystem as read only
@@ -321,4 +321,47 @@ all,a bool Remove all unused images not just dangling ones
 filter list Provide filter values (e.g. "label=<key>=<value>")
 force,f bool Do not prompt for confirmation
 volumes bool Prune anonymous volumes
+"""
+NETWORK_CREATE_FLAGS = """\
+attachable bool Enable manual container attachment
+aux-address list Auxiliary IPv4 or IPv6 addresses used by Network driver: NAME=ADDRESS
+config-from string! The network from which to copy the configuration
+config-only bool! Create a configuration only network
+driver,d string=bridge Driver to manage the Network
+gateway list IPv4 or IPv6 Gateway for the master subnet
+ingress bool! Create swarm routing-mesh network
+internal bool Restrict external access to the network
+ip-range list Allocate container ip from a sub-range
+ipam-driver string=default IP Address Management Driver
+ipam-opt list Set IPAM driver specific options
+ipv4 bool=true Enable or disable IPv4 address assignment
+ipv6 bool Enable or disable IPv6 address assignment
+label list Set metadata on a network
+opt,o list Set driver specific options
+scope string! Control the network's scope
+subnet list Subnet in CIDR format that represents a network segment
+"""
+NETWORK_LS_FLAGS = f"""\
+filter,f list Provide filter values (e.g. "driver=bridge")
+format string {FORMAT}
+no-trunc bool Do not truncate the output
+quiet,q bool Only display network IDs
+"""
+NETWORK_INSPECT_FLAGS = f"""\
+format,f string {FORMAT}
+verbose,v bool Verbose output for diagnostics
+"""
+NETWORK_CONNECT_FLAGS = """\
+alias list Add network-scoped alias for the container
+driver-opt list driver options for the network
+gw-priority int=0 Highest gw-priority provides the default gateway. Accepts positive and negative values.
+ip string IPv4 address (e.g., "172.30.100.104")
+ip6 string IPv6 address (e.g., "2001:db8::33")
+link list Add link to another container
+link-local-ip list Add a link-local address for the container
+mac-address string MAC address for the container on this network
+"""
+NETWORK_PRUNE_FLAGS = """\
+filter list Provide filter values (e.g. "until=<timestamp>")
+force,f bool Do not prompt for confirmation
 """

@@ -1,7 +1,8 @@
 """Flags as Docker's command line parses them (the pflag library's rules), from a verb's text table.
 
 A table has one flag a line: ``name[,short] kind[=default] help``. Kinds: ``bool int string list bytes decimal``;
-a ``!`` after the kind marks a flag of Docker's that is refused by name. A ``-`` as the help hides a flag.
+a ``!`` after the kind marks a flag of Docker's that is refused by name. A ``-`` as the help hides a flag. What stands
+as a list's default is another list: the flag is a second name for that one.
 Long flags take ``--name value`` or ``--name=value``; booleans only the latter. Short ones cluster (``-itd``), the
 last may carry its value (``-eA=1``, ``-e A=1``, ``-n=3``). ``--`` ends the flags; so does the first positional
 where the verb says so (``run`` and ``exec``: what follows belongs to the container's command).
@@ -22,7 +23,7 @@ _FALSE = ("0", "f", "F", "false", "FALSE", "False")
 class Flag:
     """One flag. ``default`` is the value when it is not given."""
 
-    __slots__ = ("default", "help", "kind", "name", "short", "supported")
+    __slots__ = ("default", "help", "kind", "name", "short", "stored", "supported")
 
     def __init__(self, line: str) -> None:
         names, kind, *rest = line.split(None, 2)
@@ -32,12 +33,14 @@ class Flag:
         self.kind = kind.rstrip("!")
         self.help = rest[0] if rest else ""
         self.default: Any = default
+        self.stored = self.name
         if self.kind == "bool":
             self.default = default == "true"
         elif self.kind in ("int", "bytes", "decimal"):
             self.default = int(default) if default else None
         elif self.kind == "list":
             self.default = []
+            self.stored = default or self.name
 
     def shown(self) -> str:
         """As error messages name it: ``-d, --detach``."""
@@ -118,7 +121,7 @@ class Options:
             raise CliError(f"dockyard does not support --{flag.name} yet{reason(flag.name)}", 125)
         value = flag.convert(text)
         if flag.kind == "list":
-            self._values.setdefault(flag.name, []).append(value)
+            self._values.setdefault(flag.stored, []).append(value)
         else:
             self._values[flag.name] = value
 

@@ -42,14 +42,14 @@ def rows_text(noun: Noun, items: list[dict[str, Any]], form: str, *, truncate: b
     if form == "table":
         form = noun.default
     text = JSON if form == "json" else (form[5:] if table else form)
-    template = parse(text.replace("\\t", "\t").replace("\\n", "\n").strip())
+    template = parse(text.replace("\\t", "\t").replace("\\n", "\n").strip(), noun.wrong[0])
     lines = []
     try:
         if table:
             lines.append(template.execute(_Header(noun, {}, truncate), functions=gofuncs.HEADER_FUNCTIONS))
         lines += [template.execute(gofuncs.Record(noun, item, truncate)) for item in items]
     except ExecError as error:
-        raise CliError(f"failed to execute template: {error}") from None
+        raise CliError(f"{noun.wrong[1]}: {error}") from None
     if table:
         return columns([cell.split("\t") for line in lines for cell in line.split("\n")])
     return "".join([line + "\n" for line in lines])

@@ -1,4 +1,4 @@
-"""``--device*``, ``--sysctl``, ``--annotation`` and ``--expose`` as members of the create request."""
+"""``--device*``, ``--sysctl`` and ``--annotation`` as members of the create request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _RATES: dict[str, tuple[str, Callable[[str], int]]] = {
     "BlkioDeviceReadIOps": ("device-read-iops", int),
     "BlkioDeviceWriteIOps": ("device-write-iops", int),
 }
-_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
-def add(options: Options, config: dict[str, Any], host: dict[str, Any]) -> None:
+def add(options: Options, host: dict[str, Any]) -> None:
     """Put what was given into the request. Raises UsageError naming the flag."""
     if options["device"]:
         host["Devices"] = [device(text) for text in options["device"]]
@@ -31,8 +30,6 @@ def add(options: Options, config: dict[str, Any], host: dict[str, Any]) -> None:
     for member, flag in (("Sysctls", "sysctl"), ("Annotations", "annotation")):
         if options[flag]:
             host[member] = _pairs(flag, options[flag])
-    if options["expose"]:
-        config["ExposedPorts"] = {port: {} for text in options["expose"] for port in ports(text)}
 
 
 def _pairs(flag: str, texts: list[str]) -> dict[str, str]:
@@ -70,18 +67,3 @@ def _rate(flag: str, text: str, convert: Callable[[str], int]) -> dict[str, Any]
             f'invalid argument "{text}" for "--{flag}" flag: invalid rate for device: {text}. '
             "The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer"
         ) from None
-
-
-def ports(text: str) -> list[str]:
-    """``80``, ``80/udp``, ``8000-8010`` → ``80/tcp`` …"""
-    if ":" in text:
-        raise UsageError(f"invalid port format for --expose: {text}")
-    numbers, _, protocol = text.partition("/")
-    first, _, last = numbers.partition("-")
-    last = last or first
-    valid = all(number.isdecimal() and len(number) <= 5 and int(number) <= 65535 for number in (first, last))
-    if not valid or int(first) > int(last):
-        raise UsageError(f"invalid range format for --expose: {text}")
-    if (protocol or "tcp").lower() not in _PROTOCOLS:
-        raise UsageError(f"invalid proto: {protocol}")
-    return [f"{port}/{(protocol or 'tcp').lower()}" for port in range(int(first), int(last) + 1)]

@@ -10,6 +10,7 @@ from tui.cli.transport import container_path, quote, target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tui.cli.flags import Options
@@ -26,7 +27,11 @@ def run(options: Options) -> int:
     kind = options["type"]
     if kind and kind not in _KINDS:
         raise CliError(f'unknown type: "{kind}": must be one of "container", "image", "network", "volume"')
-    form = options["format"]
+    return show(options.args, options["format"], lambda name: _look(name, kind, options["size"]))
+
+
+def show(names: list[str], form: str, find: Callable[[str], Any]) -> int:
+    """Print what ``find`` knows of each name, by ``form``: JSON, or a template. It raises ApiError for the others."""
     template = None
     if form and form != "json":
         from tui.cli.formatting import parse
@@ -37,23 +42,33 @@ def run(options: Options) -> int:
             error.code = _BAD_TEMPLATE
             raise
     found, missing = [], []
-    for name in options.args:
+    for name in names:
         try:
-            found.append(_find(name, kind, options["size"]))
+            found.append(find(name))
         except ApiError as error:
-            missing.append(f"Error: No such object: {name}" if not kind and error.status == 404 else error.message)
+            missing.append(error.message)
     if template is not None:
         _print_rendered(template, found)
     elif form == "json":
-        from tui.cli.jsonlite import show
+        from tui.cli.jsonlite import show as compact
 
-        output.out("".join([show(value) + "\n" for value in found]))
+        output.out("".join([compact(value) + "\n" for value in found]))
     else:
         output.out(show_indented(found) + "\n")
     if missing:
         output.err("\n".join(missing) + "\n")
         return 1
     return 0
+
+
+def _look(name: str, kind: str, size: bool) -> Any:
+    """:func:`_find`, with one message for a name that nothing has."""
+    try:
+        return _find(name, kind, size)
+    except ApiError as error:
+        if not kind and error.status == 404:
+            error.message = f"Error: No such object: {name}"
+        raise
 
 
 def _find(name: str, kind: str, size: bool) -> Any:

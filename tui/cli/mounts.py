@@ -59,7 +59,7 @@ def mount(text: str) -> dict[str, Any]:
         return UsageError(f'invalid argument "{text}" for "--mount" flag: {why}')
 
     found: dict[str, Any] = {"Type": "volume"}
-    for field in _csv(text):
+    for field in comma_separated(text):
         key, equals, value = field.partition("=")
         key = key.lower()
         if not equals and key not in ("readonly", "ro", "bind-nonrecursive", "bind-create-src", "volume-nocopy"):
@@ -145,7 +145,7 @@ def _mode(key: str, value: str, wrong: Any) -> int:
         raise wrong(f"invalid value for {key}: {value}") from None
 
 
-def _csv(text: str) -> list[str]:
+def comma_separated(text: str) -> list[str]:
     """One line of comma-separated fields; a field in double quotes may hold commas."""
     fields, rest = [], text
     while True:

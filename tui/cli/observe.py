@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tui.cli import output
 from tui.cli.engine import call, connect
-from tui.cli.errors import CliError
-from tui.cli.rows import Noun
+from tui.cli.errors import ApiError, CliError, UsageError
+from tui.cli.rows import Noun, joined, natural
 from tui.cli.tables import columns
 from tui.cli.transport import container_path, target
 from tui.cli.units import bytes_size, human_size
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Item = dict[str, Any]
 
 _NOTHING = "--"
+_LAST_PORT = 65535
 
 
 def top(options: Options) -> int:
@@ -31,33 +32,60 @@ def top(options: Options) -> int:
 
 
 def port(options: Options) -> int:
-    """Where a container's ports are published."""
-    name = options.args[0]
-    found = call("GET", f"{container_path(name)}/json")["NetworkSettings"].get("Ports") or {}
-    if len(options.args) == 1:
-        lines = [f"{inside} -> {_address(each)}\n" for inside, each in _published(found)]
-        output.out("".join(lines))
+    """Where a container's ports are published; with ``add`` or ``rm`` and a container, publish or take away."""
+    name, *rest = options.args
+    if name in ("add", "rm") and (len(rest) > 1 or (rest and not _is_private(rest[0]))):
+        return _change(name, rest)
+    if len(rest) > 1:
+        raise UsageError("dockyard: 'dockyard port' requires at most 2 arguments", 1)
+    try:
+        found = call("GET", f"{container_path(name)}/json")["NetworkSettings"].get("Ports") or {}
+    except ApiError as error:
+        if name not in ("add", "rm") or error.status != 404:
+            raise
+        raise UsageError(f"{error.message}: nor was a container given to 'dockyard port {name}'", 1) from None
+    if not rest or not rest[0]:
+        _print_ports([f"{inside} -> {each}" for inside in found for each in _addresses(found, inside)])
         return 0
-    wanted = options.args[1]
-    number, _, kind = wanted.partition("/")
-    if not number.isdecimal():
-        raise CliError(f"Error: invalid port {wanted!r}: write PORT[/PROTOCOL]")
-    key = f"{number}/{kind or 'tcp'}"
-    lines = [_address(each) + "\n" for inside, each in _published(found) if inside == key]
+    number, _, kind = rest[0].partition("/")
+    if not number.isdecimal() or int(number) > _LAST_PORT:
+        raise CliError(f"Error: invalid port ({number}): write PORT[/PROTOCOL]")
+    lines = _addresses(found, f"{number}/{kind or 'tcp'}")
     if not lines:
-        raise CliError(f"Error: No public port '{wanted}' published for {name}")
-    output.out("".join(lines))
+        raise CliError(f"Error: No public port '{rest[0]}' published for {name}")
+    _print_ports(lines)
     return 0
 
 
-def _published(ports: dict[str, Any]) -> list[tuple[str, Item]]:
-    ordered = sorted(ports, key=lambda inside: (int(inside.partition("/")[0]), inside))
-    return [(inside, each) for inside in ordered for each in ports[inside] or ()]
+def _is_private(text: str) -> bool:
+    """Whether ``port add TEXT`` asks for a port of the container named add."""
+    return text[:1].isdecimal() and text.partition("/")[0].isdecimal()
 
 
-def _address(item: Item) -> str:
-    host = item["HostIp"]
-    return f"[{host}]:{item['HostPort']}" if ":" in host else f"{host}:{item['HostPort']}"
+def _addresses(ports: dict[str, Any], inside: str) -> list[str]:
+    return [joined(each["HostIp"], each["HostPort"]) for each in ports.get(inside) or ()]
+
+
+def _print_ports(lines: list[str]) -> None:
+    output.out("".join([line + "\n" for line in sorted(lines, key=natural)]))
+
+
+def _change(what: str, arguments: list[str]) -> int:
+    """``port add`` prints where the ports are now; ``port rm`` prints what it was given."""
+    name, *texts = arguments
+    if not texts:
+        raise UsageError(f"dockyard: 'dockyard port {what}' requires at least 2 arguments", 1)
+    from tui.cli.ports import request
+
+    where, body = f"/dockyard/v1{container_path(name)}/ports", request(texts)
+    if what == "rm":
+        call("DELETE", where, body)
+        output.out("".join([text + "\n" for text in texts]))
+        return 0
+    found = call("POST", where, body)
+    output.err("".join([f"WARNING: {warning}\n" for warning in found.get("Warnings") or ()]))
+    _print_ports([f"{each['ContainerPort']} -> {joined(each['HostIp'], each['HostPort'])}" for each in found["Ports"]])
+    return 0
 
 
 # --- stats -----------------------------------------------------------------------------------------

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-_NETWORKS = "bridge networks and published ports come with the networks"
 _WINDOWS = "it is for Windows containers"
 _REALTIME = "real-time scheduling of groups is not offered by version 2 of cgroups, and by few kernels on version 1"
 
 #: Flag → reason; the same for every verb.
 REASONS = {
-    **dict.fromkeys(
-        "add-host dns dns-opt dns-option dns-search ip ip6 link link-local-ip mac-address net-alias network-alias "
-        "publish publish-all".split(),
-        _NETWORKS,
-    ),
     **dict.fromkeys("cpu-count cpu-percent io-maxbandwidth io-maxiops isolation".split(), _WINDOWS),
     **dict.fromkeys(("cpu-rt-period", "cpu-rt-runtime"), _REALTIME),
     **dict.fromkeys(
-        "availability cluster group limit-bytes required-bytes scope secret sharing topology-preferred "
+        "availability cluster group limit-bytes required-bytes secret sharing topology-preferred "
         "topology-required type".split(),
         "it is for volumes of a swarm",
     ),
+    **dict.fromkeys(("config-from", "config-only"), "networks of settings alone are for a swarm"),
+    **dict.fromkeys(("ingress", "scope"), "it is for a swarm"),
     "all-tags": "registries come later",
     "blkio-weight-device": "current kernels have no weight for a single device",
     "cgroup-parent": "containers stay in the engine's own group, where its monitors can end them",

@@ -24,10 +24,11 @@ _HEX = frozenset("0123456789abcdef")
 class Noun:
     """One kind of list: its template fields, their headers, and the default table.
 
-    A field is a function of (item, truncate), or of (item, truncate, argument) where Docker's is a method.
+    A field is a function of (item, truncate), or of (item, truncate, argument) where Docker's is a method. ``wrong``:
+    what Docker says before the reason when a template cannot be parsed, or executed.
     """
 
-    __slots__ = ("default", "fields", "headers", "hidden", "type_name")
+    __slots__ = ("default", "fields", "headers", "hidden", "type_name", "wrong")
 
     def __init__(
         self,
@@ -35,12 +36,14 @@ class Noun:
         default: str,
         fields: dict[str, tuple[str, Callable[..., Any]]],
         hidden: tuple[str, ...] = (),
+        wrong: tuple[str, str] = ("template parsing error", "template parsing error"),
     ) -> None:
         self.type_name = type_name
         self.default = default
         self.headers = {name: header for name, (header, _) in fields.items()}
         self.fields = {name: function for name, (_, function) in fields.items()}
         self.hidden = frozenset(hidden)
+        self.wrong = wrong
 
 
 def ellipsis(text: str, width: int) -> str:
@@ -68,6 +71,21 @@ def go_quote(text: str) -> str:
         else:
             parts.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
     return '"' + "".join(parts) + '"'
+
+
+def natural(text: str) -> list[tuple[int, int]]:
+    """A key that sorts as Docker sorts names and ports: numbers by their value, all else by its code."""
+    key: list[tuple[int, int]] = []
+    number = ""
+    for c in text + "\0":
+        if "0" <= c <= "9":
+            number += c
+            continue
+        if number:
+            key.append((ord("0"), int(number)))
+            number = ""
+        key.append((ord(c), 0))
+    return key
 
 
 def image(item: Item, truncate: bool) -> str:
@@ -99,27 +117,40 @@ def names(item: Item, truncate: bool = True) -> str:
 
 
 def ports(item: Item) -> str:
-    """Published ports, then exposed ones; runs of neighbours are joined (docker/cli, DisplayablePorts)."""
-    groups: list[list[Any]] = []
-    found = sorted(
-        item.get("Ports") or (),
-        key=lambda p: (p.get("IP") or "", p["Type"], p["PrivatePort"], p.get("PublicPort") or 0),
-    )
+    """Neighbours with one number inside and outside are joined; then each of the others (docker/cli, DisplayablePorts).
+
+    Exposed ports, which have no address, count as the same inside and outside.
+    """
+    found = item.get("Ports") or ()
+    if len(found) > 1:
+        found = sorted(found, key=lambda p: (p["PrivatePort"], p.get("IP") or "", p.get("PublicPort") or 0, p["Type"]))
+    runs: dict[tuple[str, str], tuple[int, int]] = {}
+    shown, mapped = [], []
     for port in found:
-        address, kind, private, public = port.get("IP") or "", port["Type"], port["PrivatePort"], port.get("PublicPort")
-        last = groups[-1] if groups else None
-        follows = last is not None and last[:2] == [address, kind] and last[3] == private - 1
-        if last is not None and follows and (last[5] == (public - 1 if public else None)):
-            last[3], last[5] = private, public
-        else:
-            groups.append([address, kind, private, private, public, public])
-    shown = []
-    for address, kind, first, last_port, public, last_public in groups:
-        inside = f"{first}" if first == last_port else f"{first}-{last_port}"
-        host = f"[{address}]" if ":" in address else address
-        outside = f"{public}" if public == last_public else f"{public}-{last_public}"
-        shown.append(f"{host}:{outside}->{inside}/{kind}" if public else f"{inside}/{kind}")
-    return ", ".join(shown)
+        address, kind, number = port.get("IP") or "", port["Type"], port["PrivatePort"]
+        public = port.get("PublicPort") or 0
+        if address and public != number:
+            mapped.append(f"{joined(address, public)}->{number}/{kind}")
+            continue
+        run = runs.get((address, kind))
+        if run is not None and run[1] == number - 1:
+            runs[address, kind] = (run[0], number)
+            continue
+        if run is not None:
+            shown.append(_run(address, kind, run))
+        runs[address, kind] = (number, number)
+    shown += [_run(address, kind, run) for (address, kind), run in runs.items()]
+    return ", ".join(shown + mapped)
+
+
+def _run(address: str, kind: str, run: tuple[int, int]) -> str:
+    numbers = f"{run[0]}" if run[0] == run[1] else f"{run[0]}-{run[1]}"
+    return f"{joined(address, numbers)}->{numbers}/{kind}" if address else f"{numbers}/{kind}"
+
+
+def joined(address: str, port: object) -> str:
+    """``address:port``, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def labels(item: Item, truncate: bool = True) -> str:
@@ -176,4 +207,5 @@ def container_noun() -> Noun:
             "Status": ("STATUS", lambda item, truncate: item.get("Status", "")),
         },
         hidden=("Label", "Reason"),
+        wrong=("failed to parse template", "failed to execute template"),
     )

@@ -28,8 +28,8 @@ _NOT_EXECUTABLE_WORDS = ("permission denied", "is a directory", "exec format err
 def create(options: Options) -> int:
     """``dockyard create``: make it, print its id."""
     _check(options)
-    connection = connect()
-    identifier = make(connection, options, creation.request(options))
+    body = creation.request(options)
+    identifier = make(connect(), options, body)
     output.out(identifier + "\n")
     return 0
 
@@ -51,8 +51,9 @@ def _run(options: Options) -> int:
         return _attached(options)
     if options["attach"]:
         raise CliError("conflicting options: cannot specify both --attach and --detach", _ENGINE_ERROR)
+    body = creation.request(options, detach=True)
     connection = connect()
-    identifier = make(connection, options, creation.request(options, detach=True))
+    identifier = make(connection, options, body)
     output.out(identifier + "\n")
     start(connection, identifier)
     return 0
@@ -84,6 +85,10 @@ def make(connection: Connection, options: Options, body: dict[str, Any]) -> str:
         raise _explained(error, options) from None
     for warning in answer.get("Warnings") or ():
         output.err(f"WARNING: {warning}\n")
+    if options["dns"]:
+        from tui.cli.endpoints import loopback_warnings
+
+        output.err("".join([f"WARNING: {warning}\n" for warning in loopback_warnings(body)]))
     identifier: str = answer["Id"]
     if options["cidfile"]:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC
@@ -125,8 +130,9 @@ def _attached(options: Options) -> int:
         raise CliError("the input device is not a TTY", _ENGINE_ERROR)
     if options["detach-keys"]:
         session.parse_keys(options["detach-keys"])
+    body = creation.request(options)
     connection = connect()
-    identifier = make(connection, options, creation.request(options))
+    identifier = make(connection, options, body)
     condition = "removed" if options["rm"] else "next-exit"
     attachment = Attachment(
         connection, identifier, tty=tty, stdin=stdin, streams=streams, detach_keys=options["detach-keys"]

@@ -24,6 +24,11 @@ from tui.cli.flag_tables import (
     INSPECT_FLAGS,
     LOAD_FLAGS,
     LOGS_FLAGS,
+    NETWORK_CONNECT_FLAGS,
+    NETWORK_CREATE_FLAGS,
+    NETWORK_INSPECT_FLAGS,
+    NETWORK_LS_FLAGS,
+    NETWORK_PRUNE_FLAGS,
     PS_FLAGS,
     PULL_FLAGS,
     RM_FLAGS,
@@ -60,6 +65,9 @@ class Verb:
 _MANY = "[OPTIONS] CONTAINER [CONTAINER...]"
 _RUN = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
 _ONE = "[OPTIONS] CONTAINER"
+_PORT = """CONTAINER [PRIVATE_PORT[/PROTO]]
+        dockyard port add CONTAINER [[IP:]HOST_PORT:]PORT[/PROTO]...
+        dockyard port rm CONTAINER [[IP:]HOST_PORT:]PORT[/PROTO]..."""
 _LIFE = "tui.cli.lifecycle:"
 _OBSERVE = "tui.cli.observe:"
 _COPY = "tui.cli.copy:"
@@ -67,6 +75,7 @@ _SAVE = "tui.cli.archives:"
 _SYSTEM = "tui.cli.system:"
 _IMAGE = "tui.cli.images:"
 _VOLUME = "tui.cli.volumes:"
+_NETWORK = "tui.cli.network:"
 _ROWS = (
     ("run", _RUN, (1, -1), "tui.cli.run:run", "Create and run a new container from an image", RUN_FLAGS),
     ("exec", "[OPTIONS] CONTAINER COMMAND [ARG...]", (2, -1), "tui.cli.execute:run",
@@ -97,8 +106,8 @@ _ROWS = (
     ("kill", _MANY, (1, -1), _LIFE + "kill", "Kill one or more running containers",
      "signal,s string Signal to send to the container\n"),
     ("load", "[OPTIONS]", (0, 0), _IMAGE + "load", "Load an image from a tar archive or STDIN", LOAD_FLAGS),
-    ("port", "CONTAINER [PRIVATE_PORT[/PROTO]]", (1, 2), _OBSERVE + "port",
-     "List port mappings or a specific mapping for the container", ""),
+    ("port", _PORT, (1, -1), _OBSERVE + "port",
+     "List port mappings or a specific mapping for the container; publish more, or take them away", ""),
     ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", (1, 1), _IMAGE + "pull", "Download an image from a registry",
      PULL_FLAGS),
     ("pause", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "pause", "Pause all processes within one or more containers",
@@ -127,6 +136,18 @@ _ROWS = (
     ("container prune", "[OPTIONS]", (0, 0), "tui.cli.prune:containers", "Remove all stopped containers",
      CONTAINER_PRUNE_FLAGS),
     ("image prune", "[OPTIONS]", (0, 0), _SAVE + "prune", "Remove unused images", IMAGE_PRUNE_FLAGS),
+    ("network connect", "[OPTIONS] NETWORK CONTAINER", (2, 2), _NETWORK + "connect",
+     "Connect a container to a network", NETWORK_CONNECT_FLAGS),
+    ("network create", "[OPTIONS] NETWORK", (1, 1), _NETWORK + "create", "Create a network", NETWORK_CREATE_FLAGS),
+    ("network disconnect", "[OPTIONS] NETWORK CONTAINER", (2, 2), _NETWORK + "disconnect",
+     "Disconnect a container from a network",
+     "force,f bool Force the container to disconnect from a network\n"),
+    ("network inspect", "[OPTIONS] NETWORK [NETWORK...]", (1, -1), _NETWORK + "inspect",
+     "Display detailed information on one or more networks", NETWORK_INSPECT_FLAGS),
+    ("network ls", "[OPTIONS]", (0, 0), _NETWORK + "ls", "List networks", NETWORK_LS_FLAGS),
+    ("network prune", "[OPTIONS]", (0, 0), _NETWORK + "prune", "Remove all unused networks", NETWORK_PRUNE_FLAGS),
+    ("network rm", "[OPTIONS] NETWORK [NETWORK...]", (1, -1), _NETWORK + "rm", "Remove one or more networks",
+     "force,f bool Do not error if the network does not exist\n"),
     ("system df", "[OPTIONS]", (0, 0), "tui.cli.usage:df", "Show disk usage", DF_FLAGS),
     ("system prune", "[OPTIONS]", (0, 0), "tui.cli.usage:prune", "Remove unused data", SYSTEM_PRUNE_FLAGS),
     ("system dial-stdio", "", (0, 0), "tui.cli.dial:run", "Proxy the stdio stream to the daemon connection", ""),
@@ -151,6 +172,9 @@ NOUNS = {
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "load": "load",
               "pull": "pull", "inspect": "inspect", "history": "history", "save": "save", "tag": "tag",
               "prune": "image prune"},
+    "network": {"connect": "network connect", "create": "network create", "disconnect": "network disconnect",
+                "inspect": "network inspect", "ls": "network ls", "list": "network ls", "prune": "network prune",
+                "rm": "network rm", "remove": "network rm"},
     "system": {"info": "info", "events": "events", "df": "system df", "prune": "system prune",
                "dial-stdio": "system dial-stdio"},
     "volume": {"create": "volume create", "ls": "volume ls", "list": "volume ls", "inspect": "volume inspect",
@@ -159,7 +183,7 @@ NOUNS = {
 
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
-    "build builder buildx checkpoint compose config context login logout manifest network node plugin push search "
+    "build builder buildx checkpoint compose config context login logout manifest node plugin push search "
     "secret service stack swarm trust".split()
 ) | {"volume update"}
 
