@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support import Engine, wait_until
 
-NAMES = ["demo-web", "demo-clock", "demo-worker", "demo-failed", "demo-greedy"]
+NAMES = ["demo-api", "demo-web", "demo-clock", "demo-worker", "demo-failed", "demo-greedy"]
 
 #: A machine without any engine: empty /var/lib and /run, in a mount namespace of its own. Nothing may stay behind.
 FIRST_RUN = """
@@ -32,6 +32,8 @@ def test_the_demo_shows_what_there_is_to_see(engine: Engine) -> None:
     assert engine.wait_state("demo-greedy", "exited")["State"]["OOMKilled"] is True
     assert engine.wait_state("demo-failed", "exited")["State"]["ExitCode"] == 3
     wait_until(lambda: "tick" in engine.dockyard("logs", "demo-clock").stdout, what="the clock ticks")
+    wait_until(lambda: "of api)" in engine.dockyard("logs", "demo-web").stdout, what="web reaches api by its alias")
+    assert "GET /" in engine.dockyard("logs", "demo-api").stdout
 
 
 def test_it_can_be_repeated_and_removed(engine: Engine) -> None:
@@ -45,6 +47,7 @@ def test_it_can_be_repeated_and_removed(engine: Engine) -> None:
     assert {name for name in after if after[name] != before[name]} == {"demo-web"}
     assert sorted(engine.dockyard("demo", "--rm", check=True).stdout.split()) == sorted(NAMES)
     assert list(by_name(engine)) == ["mine"]
+    assert "demo-net" not in engine.dockyard("network", "ls", check=True).stdout
 
 
 def test_a_first_run_starts_the_engine_and_the_demo(engine: Engine) -> None:
