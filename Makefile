@@ -53,6 +53,7 @@ $(VENV)/.stamp-project: $(VENV)/.stamp-run pyproject.toml README.md LICENSE $(SO
 venv: $(VENV)/.stamp-test
 
 run: need-root $(VENV)/.stamp-project
+	@.ci/packages run || echo 'networks will be without nftables' >&2
 	@exec '$(VENV)/bin/dockyard'
 
 test: need-root $(VENV)/.stamp-test $(VENV)/.stamp-project
@@ -85,6 +86,7 @@ peers: need-root
 	@.ci/packages peers
 
 install:
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || .ci/packages run || echo 'networks will be without nftables' >&2
 	@.ci/deploy build
 	@.ci/deploy place
 
