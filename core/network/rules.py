@@ -71,8 +71,9 @@ class Rules:
             if self._nftables is not None:
                 self._nftables.close()
                 self._nftables = None
+            why = f"{_text(error)}, install libnftables" if isinstance(error, OSError) else error.message
             self.problem = (
-                f"there is no nftables here ({error}): published ports go through a proxy, networks are not isolated "
+                f"there is no nftables here ({why}): published ports go through a proxy, networks are not isolated "
                 "from one another, and containers do not reach the world"
             )
             return
@@ -198,6 +199,11 @@ class Rules:
         self._timer = None
         if self._nftables is not None and self.in_force:
             self._meet_others()
+
+
+def _text(error: OSError) -> str:
+    """Of the library's loader (dlopen(3)), or of the kernel."""
+    return error.strerror or str(error)
 
 
 def _generation_pid(message: bytes) -> int:
