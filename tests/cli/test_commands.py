@@ -414,7 +414,7 @@ def test_version_without_an_engine() -> None:
         ("network prune x", 1, "'dockyard network prune' accepts no arguments"),
         ("network ls -f x", 125, "bad format of filter (expected name=value)"),
         ("network inspect", 1, "'dockyard network inspect' requires at least 1 argument"),
-        ("port c 80 81", 1, "'dockyard port' requires at most 2 arguments"),
+        ("port c 80 81", 1, "'dockyard port' requires at least 1 and at most 2 arguments"),
         ("port add web", 1, "'dockyard port add' requires at least 2 arguments"),
         ("port add web x:80", 125, 'invalid argument "x:80": invalid hostPort: x'),
         ("run --pull always busybox", 125, "--pull always"),

@@ -52,7 +52,7 @@ def show(names: list[str], form: str, find: Callable[[str], Any]) -> int:
     elif form == "json":
         from tui.cli.jsonlite import show as compact
 
-        output.out("".join([compact(value) + "\n" for value in found]))
+        output.out(compact(found) + "\n")
     else:
         output.out(show_indented(found) + "\n")
     if missing:

@@ -37,7 +37,7 @@ def port(options: Options) -> int:
     if name in ("add", "rm") and (len(rest) > 1 or (rest and not _is_private(rest[0]))):
         return _change(name, rest)
     if len(rest) > 1:
-        raise UsageError("dockyard: 'dockyard port' requires at most 2 arguments", 1)
+        raise UsageError("dockyard: 'dockyard port' requires at least 1 and at most 2 arguments", 1)
     try:
         found = call("GET", f"{container_path(name)}/json")["NetworkSettings"].get("Ports") or {}
     except ApiError as error:
@@ -84,6 +84,8 @@ def _change(what: str, arguments: list[str]) -> int:
         return 0
     found = call("POST", where, body)
     output.err("".join([f"WARNING: {warning}\n" for warning in found.get("Warnings") or ()]))
+    if not found["Ports"]:
+        output.err(f"{name} is not running: its ports are published when it starts\n")
     _print_ports([f"{each['ContainerPort']} -> {joined(each['HostIp'], each['HostPort'])}" for each in found["Ports"]])
     return 0
 
