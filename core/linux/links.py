@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import socket
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import NamedTuple
 
-from core.linux.netlink import RTM_NEWLINK, Netlink
+from core.linux.netlink import RTM_NEWLINK, Netlink, attributes
 
 Address = IPv4Address | IPv6Address
 
@@ -21,6 +23,9 @@ _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
 _RTM_NEWROUTE = 24
 _RTM_DELROUTE = 25
+_RTM_GETROUTE = 26
+_RT_TABLE_LOCAL = 255
+_RTA_DST = 1
 _F_REPLACE = 0x100
 _F_EXCL = 0x200
 _F_CREATE = 0x400
@@ -190,6 +195,27 @@ def default_route(
     if remove:
         return netlink.request(_RTM_DELROUTE, 0, body)
     return netlink.request(_RTM_NEWROUTE, _F_CREATE | _F_REPLACE, body)
+
+
+class Route(NamedTuple):
+    """One route: where to, and by which interface (its number, 0 for several)."""
+
+    prefix: IPv4Network | IPv6Network
+    interface: int
+
+
+def routes(netlink: Netlink) -> Iterator[Route]:
+    """The unicast routes of all tables, without the local table's and the default ones. Raises OSError."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for kind, data in netlink.dump(_RTM_GETROUTE, struct.pack("BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)):
+            _, length, _, _, table, _, _, type_ = struct.unpack_from("BBBBBBBB", data)
+            if kind != _RTM_NEWROUTE or not length or table == _RT_TABLE_LOCAL or type_ != _RTN_UNICAST:
+                continue
+            found = dict(attributes(data[12:]))
+            target, interface = found.get(_RTA_DST), found.get(_RTA_OIF)
+            if target is not None:
+                number = struct.unpack("I", interface)[0] if interface else 0
+                yield Route(ip_network((target, length), strict=False), number)
 
 
 def _family(value: Address) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Iterator
 
 RTM_NEWLINK = 16
 _NLM_F_REQUEST = 1
 _NLM_F_ACK = 4
+_NLM_F_DUMP = 0x300
 _NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_DUMP_SIZE = 1 << 18
 _IFF_UP = 1
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
@@ -68,15 +72,39 @@ class Netlink:
         if refused is not None:
             raise refused
 
+    def dump(self, kind: int, body: bytes) -> Iterator[tuple[int, bytes]]:
+        """Ask for a list of things: (type, what follows struct nlmsghdr) of each. Raises OSError."""
+        self._sequence += 1
+        header = struct.pack("IHHII", 16 + len(body), kind, _NLM_F_REQUEST | _NLM_F_DUMP, self._sequence, 0)
+        self._socket.send(header + body)
+        while True:
+            data = self._socket.recv(_DUMP_SIZE)
+            offset = 0
+            while offset + 16 <= len(data):
+                length, found = struct.unpack_from("IH", data, offset)
+                if found == _NLMSG_DONE:
+                    return
+                if found == _NLMSG_ERROR:
+                    code = -struct.unpack_from("i", data, offset + 16)[0]
+                    raise OSError(code, os.strerror(code), "netlink")
+                yield found, data[offset + 16 : offset + length]
+                offset += (length + 3) & ~3
 
-def _words(attributes: bytes) -> str:
-    """The kernel's own text in an extended acknowledgement (struct nlattr)."""
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, value) of each struct nlattr in ``data``."""
     offset = 0
-    while offset + 4 <= len(attributes):
-        length, kind = struct.unpack_from("HH", attributes, offset)
-        if kind == _NLMSGERR_ATTR_MSG:
-            return attributes[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("HH", data, offset)
+        yield kind & 0x3FFF, data[offset + 4 : offset + length]
         offset += max(4, (length + 3) & ~3)
+
+
+def _words(data: bytes) -> str:
+    """The kernel's own text in an extended acknowledgement."""
+    for kind, value in attributes(data):
+        if kind == _NLMSGERR_ATTR_MSG:
+            return value.rstrip(b"\0").decode(errors="replace")
     return ""
 
 

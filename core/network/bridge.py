@@ -12,16 +12,15 @@ import os
 import socket
 import struct
 from collections.abc import Sequence
-from ipaddress import ip_network
 from typing import Any
 
 from core.errors import Conflict, DockyardError, InvalidArgument, Unsupported
+from core.linux import links
+from core.linux.netlink import Netlink
 from core.network.model import Address, Network, Prefix
 
 _SYSCTL = "/proc/sys/net"
-_RTN_UNICAST = 1
 _SIOCGIFADDR = 0x8915
-_LOCAL_TABLE = 255
 #: Who made the parent interface of a macvlan: removed with the network.
 _OURS = "dockyard"
 
@@ -57,9 +56,9 @@ def make(network: Network) -> None:
 
 
 def _make_bridge(route: Any, network: Network, addresses: Sequence[tuple[Address | None, int]]) -> None:
-    found = list(route.link_lookup(ifname=network.device))
-    if found:
-        kind = _kind(route.link("get", index=found[0])[0])
+    index = _index(network.device)
+    if index:
+        kind = _kind(route.link("get", index=index)[0])
         if kind != "bridge":
             raise Conflict(
                 f"interface {network.device} exists and is no bridge ({kind or 'a device'})",
@@ -68,13 +67,21 @@ def _make_bridge(route: Any, network: Network, addresses: Sequence[tuple[Address
     else:
         mtu = {"mtu": network.mtu} if network.mtu else {}
         route.link("add", ifname=network.device, kind="bridge", **mtu)
-        found = list(route.link_lookup(ifname=network.device))
+        index = _index(network.device)
     # Before it comes up, and so before its first address: no router may tell it anything.
     _write(f"ipv6/conf/{network.device}/accept_ra", "0")
     for address, length in addresses:
         flags = {"flags": 2} if address is not None and address.version == 6 else {}  # IFA_F_NODAD
-        route.addr("replace", index=found[0], address=str(address), prefixlen=length, **flags)
-    route.link("set", index=found[0], state="up")
+        route.addr("replace", index=index, address=str(address), prefixlen=length, **flags)
+    route.link("set", index=index, state="up")
+
+
+def _index(device: str) -> int:
+    """An interface's number, 0 when there is none: pyroute2 would list all interfaces for it."""
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        return 0
 
 
 def _settings(network: Network) -> None:
@@ -85,12 +92,14 @@ def _settings(network: Network) -> None:
 
 def remove(device: str) -> None:
     """Remove an interface of ours; none is no error."""
+    index = _index(device)
+    if not index:
+        return
     with _route() as route:
-        for index in route.link_lookup(ifname=device):
-            try:
-                route.link("del", index=index)
-            except Exception as error:
-                raise _as_ours(error, f"remove the interface {device}") from error
+        try:
+            route.link("del", index=index)
+        except Exception as error:
+            raise _as_ours(error, f"remove the interface {device}") from error
 
 
 def make_parent(network: Network) -> None:
@@ -100,12 +109,10 @@ def make_parent(network: Network) -> None:
     """
     with _route() as route:
         try:
-            found = list(route.link_lookup(ifname=network.device))
-            if not found:
+            if not _index(network.device):
                 _make_parent(route, network)
-                found = list(route.link_lookup(ifname=network.device))
-                route.link("set", index=found[0], ifalias=_OURS)
-            route.link("set", index=found[0], state="up")
+                route.link("set", index=_index(network.device), ifalias=_OURS)
+            route.link("set", index=_index(network.device), state="up")
         except Exception as error:
             raise _as_ours(error, f"the parent interface {network.device}") from error
 
@@ -115,51 +122,38 @@ def _make_parent(route: Any, network: Network) -> None:
         route.link("add", ifname=network.device, kind="dummy")
         return
     base, dot, tag = network.device.rpartition(".")
-    above = list(route.link_lookup(ifname=base)) if dot else []
+    above = _index(base) if dot else 0
     if not above or not tag.isdecimal() or not 0 < int(tag) < 4095:
         raise InvalidArgument(
             f"the parent interface {network.device} does not exist on this host",
             hint="name an interface of `ip link`, or a VLAN of one, as in -o parent=eth0.10",
         )
-    route.link("add", ifname=network.device, kind="vlan", link=above[0], vlan_id=int(tag))
+    route.link("add", ifname=network.device, kind="vlan", link=above, vlan_id=int(tag))
 
 
 def remove_parent(device: str) -> None:
     """Remove a parent interface if this engine made it."""
+    index = _index(device)
+    if not index:
+        return
     with _route() as route:
-        for index in route.link_lookup(ifname=device):
-            if route.link("get", index=index)[0].get("ifalias") == _OURS:
-                route.link("del", index=index)
+        if route.link("get", index=index)[0].get("ifalias") == _OURS:
+            route.link("del", index=index)
 
 
 def routes(besides: set[str]) -> list[tuple[Prefix, str]]:
     """What the host routes, with the interface: prefixes of all tables but the local one and the default routes.
 
-    Interfaces in ``besides`` are ours and left out.
+    Interfaces in ``besides`` are ours and left out. Not by pyroute2, which takes a second for a thousand of them.
     """
+    names = dict(socket.if_nameindex())
     found: list[tuple[Prefix, str]] = []
-    with _route() as route:
-        names = {link["index"]: link.get("ifname") or "" for link in route.get_links()}
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for item in route.get_routes(family=family):
-                length, target = item["dst_len"], item.get("dst")
-                table = item.get("table") or item["table"]
-                if not target or not length or table == _LOCAL_TABLE or item["type"] != _RTN_UNICAST:
-                    continue
-                device = names.get(item.get("oif") or 0, "")
-                if device not in besides and not (family == socket.AF_INET6 and str(target).startswith(("fe80", "ff"))):
-                    found.append((ip_network(f"{target}/{length}", strict=False), device or "a gateway"))
+    with Netlink() as netlink:
+        for item in links.routes(netlink):
+            device = names.get(item.interface, "")
+            if device not in besides and not item.prefix.is_link_local and not item.prefix.is_multicast:
+                found.append((item.prefix, device or "a gateway"))
     return found
-
-
-def ports_of(devices: set[str]) -> dict[str, str]:
-    """The interfaces that are ports of these bridges: name → bridge."""
-    with _route() as route:
-        links = list(route.get_links())
-    bridges = {link["index"]: link.get("ifname") for link in links if link.get("ifname") in devices}
-    return {
-        str(link.get("ifname")): str(bridges[link.get("master")]) for link in links if link.get("master") in bridges
-    }
 
 
 def forward(version: int, marker: str) -> None:

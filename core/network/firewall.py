@@ -19,9 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import collapse_addresses
 
-from core.network.model import Network, Prefix, Published
+from core.network.model import Network, Published
 
 _ANY = {"0.0.0.0": "anywhere4", "::": "anywhere6"}
 _MAPS = """\
@@ -120,17 +119,7 @@ def render(table: str, networks: Sequence[Network], ports: Iterable[Forwarding],
     maps: dict[str, list[str]] = {name: [] for name in ("published4", "published6", "anywhere4", "anywhere6")}
     for port in ports:
         maps[port.map_name].append(port.element)
-    names = [network.device for network in bridges]
-    sets = {
-        "bridges": _quoted(names),
-        "internal": _quoted(network.device for network in bridges if network.internal),
-        "outside": _quoted(outside),
-        "same": [f'"{name}" . "{name}"' for name in names],
-        "own4": _own(bridges, 4),
-        "own6": _own(bridges, 6),
-        "masqueraded4": _masqueraded(bridges, 4),
-        "masqueraded6": _masqueraded(bridges, 6),
-    }
+    sets = _sets(bridges) | {"outside": _quoted(outside)}
     return (
         f"add table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n"
         + _SETS.format(**{name: _elements(items) for name, items in sets.items()})
@@ -138,6 +127,20 @@ def render(table: str, networks: Sequence[Network], ports: Iterable[Forwarding],
         + _CHAINS
         + "}\n"
     )
+
+
+def add_network(table: str, network: Network) -> str:
+    """The commands that add one bridge network to a table in force."""
+    return _changes("add", table, _pairs(network))
+
+
+def remove_network(table: str, network: Network) -> str:
+    """The commands that take one bridge network out again."""
+    return _changes("delete", table, _pairs(network))
+
+
+def _pairs(network: Network) -> Iterable[tuple[str, str]]:
+    return ((name, element) for name, elements in _sets([network]).items() for element in elements)
 
 
 def publish(table: str, ports: Iterable[Forwarding]) -> str:
@@ -166,6 +169,20 @@ def _elements(items: Sequence[str]) -> str:
     return f"elements = {{ {', '.join(items)} }};" if items else ""
 
 
+def _sets(bridges: Sequence[Network]) -> dict[str, list[str]]:
+    """The elements of the sets that tell of networks."""
+    names = [network.device for network in bridges]
+    return {
+        "bridges": _quoted(names),
+        "internal": _quoted(network.device for network in bridges if network.internal),
+        "same": [f'"{name}" . "{name}"' for name in names],
+        "own4": _own(bridges, 4),
+        "own6": _own(bridges, 6),
+        "masqueraded4": _masqueraded(bridges, 4),
+        "masqueraded6": _masqueraded(bridges, 6),
+    }
+
+
 def _own(bridges: Iterable[Network], version: int) -> list[str]:
     """Each bridge with its subnets. By the source, not by where a packet came from: br_netfilter does not say that."""
     return [
@@ -177,12 +194,10 @@ def _own(bridges: Iterable[Network], version: int) -> list[str]:
 
 
 def _masqueraded(bridges: Iterable[Network], version: int) -> list[str]:
-    prefixes: list[Prefix] = [
-        subnet.prefix
+    return [
+        str(subnet.prefix)
         for network in bridges
         if not network.internal and network.flag("com.docker.network.bridge.enable_ip_masquerade", True)
         for subnet in network.subnets
         if subnet.version == version
     ]
-    # Intervals of a set must neither overlap nor touch in older kernels.
-    return [str(prefix) for prefix in collapse_addresses(prefixes)]  # type: ignore[type-var]

@@ -111,12 +111,30 @@ class Rules:
                 log.warning("other programs' rules: %s", error)
         return self.findings
 
-    def remove(self) -> None:
-        """Take the table away: nothing of this engine uses networks any more."""
-        if self._nftables is not None and self.in_force:
-            self._nftables.run(f"add table inet {self.table}\ndelete table inet {self.table}\n")
-            self.in_force = False
-            foreign.accept(self._nftables, self.table, self.findings, [])
+    def add(self, network: Network) -> None:
+        """Put one more bridge network in force. Raises RulesRefused."""
+        if self._nftables is None:
+            return
+        if not self.in_force:
+            self.apply()
+            return
+        try:
+            self._nftables.run(firewall.add_network(self.table, network))
+        except RulesRefused:
+            self.apply()  # the table is gone, or has what should not be there: what is right is known
+        else:
+            self._accept()
+
+    def drop(self, network: Network) -> None:
+        """Take one bridge network out; what the kernel refuses is put right as a whole."""
+        if self._nftables is None or not self.in_force:
+            return
+        try:
+            self._nftables.run(firewall.remove_network(self.table, network))
+        except RulesRefused:
+            self.reconcile()
+        else:
+            self._accept()
 
     def publish(self, ports: Sequence[Forwarding]) -> None:
         """Add published ports. Raises RulesRefused."""
@@ -124,7 +142,7 @@ class Rules:
             try:
                 self._nftables.run(firewall.publish(self.table, ports))
             except RulesRefused:
-                self.apply()  # the table is gone, or has what should not be there: what is right is known
+                self.apply()
 
     def unpublish(self, ports: Sequence[Forwarding]) -> None:
         """Take published ports out; what the kernel refuses is put right as a whole."""
@@ -143,11 +161,21 @@ class Rules:
             log.error("%s", error)
 
     def _meet_others(self) -> None:
+        """Look at other programs' rules, and see that what is made for ours in them is right."""
         assert self._nftables is not None
+        try:
+            self.findings = foreign.look(self._nftables)
+        except RulesRefused as error:
+            log.warning("other programs' rules: %s", error)
+        self._accept()
+
+    def _accept(self) -> None:
+        assert self._nftables is not None
+        if not self.findings.user_chains:
+            return
         networks, _, _ = self._content()
         bridges = [network.device for network in networks if network.driver == "bridge" and network.device]
         try:
-            self.findings = foreign.look(self._nftables)
             foreign.accept(self._nftables, self.table, self.findings, bridges)
         except RulesRefused as error:
             log.warning("other programs' rules: %s", error)

@@ -148,7 +148,7 @@ class NetworkService:
             await asyncio.to_thread(bridge.make, network)
             faults.point("network-create", 2)
             try:
-                self.rules.apply()
+                self.rules.add(network)
             except BaseException:
                 await asyncio.to_thread(bridge.remove, network.device)
                 raise
@@ -179,7 +179,7 @@ class NetworkService:
             self.store.delete(network)
         faults.point("network-remove", 2)
         if network.driver == "bridge":
-            self.rules.reconcile()
+            self.rules.drop(network)
         self._unlink(network)
         self._tell("destroy", network)
 
