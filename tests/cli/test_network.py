@@ -33,7 +33,7 @@ def network(name: str, **more: Any) -> dict[str, Any]:
 NETWORKS = [
     network("n10", Labels={"c": "d", "a": "b"}),
     network("n2", Internal=True, EnableIPv6=True, Created="2026-11-27T06:21:19+02:00"),
-    network("N3"),
+    network("N3", Created="2026-11-27T06:21:19.500000000Z"),
     network("none", Driver="null", Created="0001-01-01T00:00:00Z", EnableIPv4=False),
 ]
 
@@ -62,7 +62,7 @@ NETWORKS = [
         ),
         (
             ["--format", "{{.CreatedAt}}"],
-            ("2026-11-27 06:21:19.34782692 +0000 UTC\n2026-11-27 06:21:19 +0200 +0200\n"
+            ("2026-11-27 06:21:19.5 +0000 UTC\n2026-11-27 06:21:19 +0200 +0200\n"
             "2026-11-27 06:21:19.34782692 +0000 UTC\n0001-01-01 00:00:00 +0000 UTC\n"),
         ),
     ],

@@ -147,10 +147,10 @@ def test_what_is_refused(busy: Engine, line: tuple[str, ...], tmp_path_factory: 
     ours, theirs = busy.dockyard(*line, cwd=folder), busy.docker(*line, cwd=folder)
     assert (ours.returncode == 0) == (theirs.returncode == 0)
     assert ours.stdout == theirs.stdout
-    assert _said(ours.stderr) == _said(theirs.stderr)
+    assert said(ours.stderr) == said(theirs.stderr)
 
 
-def _said(text: str) -> str:
+def said(text: str) -> str:
     """The message without the program's name and Docker's pointers to its help."""
     lines = [line for line in text.strip().splitlines() if line and not line.startswith(("Usage:", "Run '", "See '"))]
     return " ".join(lines).replace("dockyard: ", "").replace("docker: ", "").removeprefix("Error: ")

@@ -244,10 +244,10 @@ def _word(member: str) -> Callable[[Item, bool], str]:
 def _created(item: Item, truncate: bool) -> str:
     """The moment as Go writes one: ``2026-11-27 06:21:19.34782692 +0000 UTC``."""
     day, _, rest = item["Created"].partition("T")
-    if rest.endswith("Z"):
-        return f"{day} {rest[:-1]} +0000 UTC"
-    clock, offset = rest[:-6], rest[-6:].replace(":", "")
-    return f"{day} {clock} {offset} {offset}"
+    clock, offset = (rest[:-1], "+0000") if rest.endswith("Z") else (rest[:-6], rest[-6:].replace(":", ""))
+    if "." in clock:
+        clock = clock.rstrip("0").rstrip(".")
+    return f"{day} {clock} {offset} {'UTC' if rest.endswith('Z') else offset}"
 
 
 def noun() -> Noun:
