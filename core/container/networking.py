@@ -91,6 +91,8 @@ class Networking:
                 hint = f"create it first: dockyard network create {name}"
                 raise InvalidArgument(f"network {name} not found", hint=hint) from error
             addresses.check_settings(network, settings)
+            if sum(self._store.find(other) is network for other in wanted) > 1:
+                raise InvalidArgument(f"network {network.name} is named twice: by its name and by its id")
 
     def warnings(self, request: CreateRequest) -> list[str]:
         """What the person should know of the networks and ports of a new container."""
@@ -140,11 +142,11 @@ class Networking:
         if not etc.has_own_network(container):
             return []
         if not self._store.endpoints_of(container.id):
-            network = self._store.find("bridge" if mode == "default" else mode)  # "default": of an older version
-            if network is None:
-                raise NotFound(
-                    f"network {mode} not found", hint=f"create it, or connect container {container.name} to another"
-                )
+            try:
+                network = self._store.get("bridge" if mode == "default" else mode)  # "default": of an older version
+            except NotFound as error:
+                hint = f"create it, or connect container {container.name} to another"
+                raise NotFound(error.message, hint=hint) from error
             self._store.connect(Endpoint(new_id(), network.id, container.id, 0))
         return [e for e in self._store.endpoints_of(container.id) if self._store.get(e.network).has_interfaces]
 
