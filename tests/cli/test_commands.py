@@ -455,12 +455,51 @@ def test_wrong_command_lines_are_named(words: str, code: int, text: str) -> None
     assert done.stdout == b""
 
 
-@pytest.mark.parametrize("words", ["--help", "help", "run --help", "help logs", "container ls --help", "stop -h"])
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "help", "run --help", "port --help", "network rm --help", "help logs", "container ls --help", "stop -h"],
+)
 def test_help(words: str) -> None:
     done = dockyard(None, *words.split())
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"Usage:  dockyard" in done.stdout
     assert max(map(len, done.stdout.decode().splitlines())) <= 120
+
+
+@pytest.mark.parametrize("words", ["network --help", "network -h", "help network"])
+def test_the_help_of_a_noun(words: str) -> None:
+    done = dockyard(None, *words.split())
+    lines = done.stdout.decode().splitlines()
+    assert lines[:3] == ["Usage:  dockyard network COMMAND", "", "Manage networks"]
+    assert "  connect     Connect a container to a network" in lines
+    assert done.returncode == 0
+
+
+def imported(report: bytes) -> set[str]:
+    """The modules in what ``-X importtime`` reports."""
+    return {line.rpartition(b"|")[2].strip().decode() for line in report.splitlines() if b"import time:" in line}
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        ("", set()),
+        ("--network app", set()),
+        ("--dns 192.0.2.1", {"endpoints", "addresses"}),
+        ("--network a --network b", {"endpoints", "addresses"}),
+        ("-p 8080:80", {"endpoints", "addresses", "ports"}),
+        ("-P --network-alias x --network name=app,ip=192.0.2.1", {"endpoints", "addresses", "mounts"}),
+    ],
+)
+def test_run_loads_what_its_flags_need(fake: Fake, words: str, more: set[str]) -> None:
+    argv = [COMMAND[0], "-X", "importtime", *COMMAND[1:], "run", "-d", *words.split(), "busybox"]
+    done = subprocess.run(argv, env=environment(fake(Container(b"x\n").routes)), capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    loaded = imported(done.stderr)
+    ours = {f"tui.cli.{name}" for name in ("endpoints", "addresses", "ports", "mounts", "hardware", "network")}
+    assert loaded & ours == {f"tui.cli.{name}" for name in more}
+    plain = subprocess.run([COMMAND[0], "-X", "importtime", "-ISc", "pass"], capture_output=True, timeout=30).stderr
+    assert not (SLOW & loaded) - imported(plain)
 
 
 @pytest.mark.parametrize("verb", ["ps", "exec", "run", "logs", "rm", "stop", "start", "kill", "wait"])
@@ -476,7 +515,7 @@ def test_the_fast_path_loads_nothing_slow(fake: Fake, verb: str) -> None:
         argv, env=environment(fake(routes)), capture_output=True, stdin=subprocess.DEVNULL, timeout=30
     )
     assert done.returncode == 0, done.stderr
-    loaded = {line.rpartition(b"|")[2].strip().decode() for line in done.stderr.splitlines() if b"import time:" in line}
+    loaded = imported(done.stderr)
     found = verbs.find(verb)
     assert found is not None
     assert found.module in loaded

@@ -14,12 +14,16 @@ _WIDTH = 100
 
 
 def show(words: list[str]) -> int:
-    """The help of a verb, or of everything."""
-    if words and words[0] in verbs.NOUNS and len(words) > 1:
-        words = [verbs.NOUNS[words[0]].get(words[1], words[1])]
-    if not words or words[0] in verbs.NOUNS:
+    """The help of a verb, of a noun, or of everything."""
+    if not words:
         output.out(_overview())
         return 0
+    noun = verbs.NOUNS.get(words[0])
+    if noun is not None and len(words) == 1:
+        output.out(_noun(words[0], noun))
+        return 0
+    if noun is not None:
+        words = [noun.get(words[1], words[1])]
     verb = verbs.find(words[0])
     if verb is None:
         raise CliError(f"dockyard: unknown command: dockyard {words[0]}\nRun 'dockyard --help' for the list")
@@ -36,18 +40,36 @@ def _overview() -> str:
         "Common Commands:",
     ]
     lines += [f"  {name:<11} {verbs.VERBS[name][4]}" for name in _COMMON]
+    lines += ["", "Management Commands:", *(f"  {noun:<11} {_manages(noun)}" for noun in sorted(verbs.NOUNS))]
     lines += ["", "Commands:"]
-    lines += [f"  {name:<11} {verbs.VERBS[name][4]}" for name in sorted(verbs.VERBS) if name not in _COMMON]
+    lines += [
+        f"  {name:<11} {verbs.VERBS[name][4]}"
+        for name in sorted(verbs.VERBS)
+        if name not in _COMMON and " " not in name
+    ]
     lines += ["", "Global Options:", *_options(GLOBAL_FLAGS), ""]
     lines += ["Run 'dockyard COMMAND --help' for more information on a command."]
+    return "\n".join(lines) + "\n"
+
+
+def _manages(noun: str) -> str:
+    return "Manage Dockyard" if noun == "system" else f"Manage {noun}s"
+
+
+def _noun(noun: str, found: dict[str, str]) -> str:
+    width = max(map(len, found)) + 2
+    lines = [f"Usage:  dockyard {noun} COMMAND", "", _manages(noun), "", "Commands:"]
+    lines += [f"  {word:<{width}}{verbs.VERBS[found[word]][4]}" for word in sorted(found)]
+    lines += ["", f"Run 'dockyard {noun} COMMAND --help' for more information on a command."]
     return "\n".join(lines) + "\n"
 
 
 def _verb(verb: verbs.Verb) -> str:
     lines = [f"Usage:  dockyard {verb.name} {verb.usage}", "", verb.summary]
     names = [f"dockyard {noun} {sub}" for noun, subs in verbs.NOUNS.items() for sub in subs if subs[sub] == verb.name]
-    if names:
-        lines += ["", "Aliases:", "  " + ", ".join([*names, f"dockyard {verb.name}"])]
+    own = f"dockyard {verb.name}"
+    if set(names) - {own}:
+        lines += ["", "Aliases:", "  " + ", ".join([*(name for name in names if name != own), own])]
     options = _options(verb.table)
     if options:
         lines += ["", "Options:", *options]

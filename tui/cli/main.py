@@ -72,6 +72,8 @@ def run(arguments: list[str]) -> int:
         from tui.cli.system import print_version
 
         return print_version()
+    if len(args) == 2 and args[0] in verbs.NOUNS and args[1] in ("--help", "-h"):
+        args = ["help", args[0]]
     if options.given("help") or args[:1] == ["help"]:
         from tui.cli.help import show
 
@@ -102,7 +104,7 @@ def _resolve(args: list[str]) -> tuple[verbs.Verb, list[str]]:
     word, rest = args[0], args[1:]
     noun = verbs.NOUNS.get(word)
     if noun is not None:
-        if not rest or rest[0] in ("--help", "-h"):
+        if not rest:
             raise CliError(f"dockyard {word} needs a command: {', '.join(sorted(noun))}")
         if {rest[0], f"{word} {rest[0]}"} & verbs.LATER and rest[0] not in noun:
             raise CliError(f"dockyard does not support '{word} {rest[0]}' yet\nRun 'dockyard --help' for the list")
