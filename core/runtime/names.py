@@ -57,8 +57,8 @@ class Names:
         self._tables: dict[str, _File] = {}
         self._host = _File(resolv_conf, run_fd, _servers)
 
-    def _known(self) -> list[dict[str, Any]]:
-        paths = (self._own.get() or {}).get("networks") or []
+    def _known(self, own: dict[str, Any]) -> list[dict[str, Any]]:
+        paths = own.get("networks") or []
         for path in [path for path in self._tables if path not in paths]:
             del self._tables[path]
         found = []
@@ -73,12 +73,13 @@ class Names:
     def addresses(self, name: str) -> list[str] | None:
         """The addresses of a name, None when it is nobody's."""
         name = name.lower()
-        own = (self._own.get() or {}).get("own") or {}
-        if name in own:
-            return list(own[name])
+        own = self._own.get() or {}
+        private = own.get("own") or {}
+        if name in private:
+            return list(private[name])
         found: list[str] = []
         known = False
-        for table in self._known():
+        for table in self._known(own):
             names = table.get("names") or {}
             suffix = "." + str(table.get("name", "")).lower()
             for wanted in (name, name.removesuffix(suffix) if name.endswith(suffix) else ""):
@@ -89,7 +90,7 @@ class Names:
 
     def name_of(self, address: str) -> str:
         """``web.app`` for an address of a container of our networks, "" for others."""
-        for table in self._known():
+        for table in self._known(self._own.get() or {}):
             name = (table.get("reverse") or {}).get(address)
             if name:
                 return f"{name}.{table.get('name', '')}"
