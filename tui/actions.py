@@ -49,6 +49,8 @@ ACTIONS: tuple[Action, ...] = (
            "searched.", "containers", "inspect", "inspect"),
     Action("log", "l", "Log", "Go to the log of the selected container; escape comes back.",
            "containers", "focus_log", "log"),
+    Action("ports", "P", "Ports", "Publish ports of the selected container, also while it runs, or take them away: "
+           "8080:80 publishes, -8080:80 takes away.", "containers", "ports", "ports", changes=True),
     Action("sort", "o", "Sort", "Sort by state, name, image, CPU, memory or age, one after the other.",
            "containers", "sort"),
     Action("sort-reverse", "O", "Reverse the order", "Turn the order of the list round.",

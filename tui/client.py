@@ -192,6 +192,14 @@ class Client:
         """Remove; ``force`` kills it first."""
         await self.call("DELETE", f"/containers/{quote(ref)}" + ("?force=1" if force else ""), timeout=300)
 
+    async def publish(self, ref: str, ports: list[dict[str, str]]) -> dict[str, Any]:
+        """Publish ports of a container that exists; ``Ports`` as they are now, and ``Warnings``."""
+        return dict(await self.json("POST", f"/dockyard/v1/containers/{quote(ref)}/ports", {"Ports": ports}))
+
+    async def unpublish(self, ref: str, ports: list[dict[str, str]]) -> None:
+        """Take published ports away again."""
+        await self.call("DELETE", f"/dockyard/v1/containers/{quote(ref)}/ports", {"Ports": ports})
+
     async def logs(
         self, ref: str, *, tty: bool, tail: int, follow: bool = True
     ) -> AsyncGenerator[list[tuple[int, bytes]], None]:

@@ -140,18 +140,29 @@ def exit_code_of(status: str) -> int | None:
 
 
 def ports_text(ports: list[dict[str, Any]]) -> str:
-    """``8080→80``; an address only where it is not every address; the protocol only where it is not TCP."""
-    seen: list[str] = []
+    """``8080→80``; an address only where it is not every address; the protocol only where it is not TCP.
+
+    Neighbours are joined: ``8000-8009→80-89``.
+    """
+    runs: dict[tuple[str, str, int | None], list[tuple[int, int]]] = {}
     for port in ports:
-        kind = port.get("Type", "tcp")
-        inner = f"{port.get('PrivatePort', '?')}" + ("" if kind == "tcp" else f"/{kind}")
-        outer = port.get("PublicPort")
-        ip = port.get("IP", "")
-        where = "" if ip in ("", "0.0.0.0", "::") else f"{ip}:"
-        text = f"{where}{outer}→{inner}" if outer else inner
-        if text not in seen:
-            seen.append(text)
-    return " ".join(seen)
+        inner, outer, ip = int(number(port.get("PrivatePort"))), port.get("PublicPort"), str(port.get("IP") or "")
+        where = "" if ip in ("", "0.0.0.0", "::") else f"[{ip}]:" if ":" in ip else f"{ip}:"
+        key = (where, str(port.get("Type", "tcp")), outer - inner if outer else None)
+        found = runs.setdefault(key, [])
+        if found and inner == found[-1][1] + 1:
+            found[-1] = (found[-1][0], inner)
+        elif not any(first <= inner <= last for first, last in found):
+            found.append((inner, inner))
+    return " ".join(_run(*key, first, last) for key, found in runs.items() for first, last in found)
+
+
+def _run(where: str, kind: str, distance: int | None, first: int, last: int) -> str:
+    inner = f"{first}" if first == last else f"{first}-{last}"
+    outer = "" if distance is None else f"{where}{first + distance}"
+    if outer and first != last:
+        outer += f"-{last + (distance or 0)}"
+    return (f"{outer}→{inner}" if outer else inner) + ("" if kind == "tcp" else f"/{kind}")
 
 
 def age(seconds: float) -> str:

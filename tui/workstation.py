@@ -23,9 +23,10 @@ from tui.config import Config
 from tui.driver import TerminalDriver
 from tui.feed import Feed, Meter
 from tui.handover import NoShell, Session, find_shell
+from tui.publishing import PortChange, change_ports
 from tui.rows import Row
 from tui.screens.containers import ContainersScreen
-from tui.screens.dialog import ConfirmScreen
+from tui.screens.dialog import ConfirmScreen, PortsScreen
 from tui.screens.view import ViewScreen, help_entries, json_entries
 from tui.widgets.paint import Painter, textual_theme
 from tui.widgets.table import ContainerTable
@@ -206,7 +207,7 @@ class Workstation(App[int]):
         """While something is typed or asked, the table's keys are letters like any other."""
         if action != "act":
             return super().check_action(action, parameters)
-        if isinstance(self.screen, ConfirmScreen | CommandPalette):
+        if isinstance(self.screen, ConfirmScreen | PortsScreen | CommandPalette):
             return False
         if isinstance(self.focused, Input):
             return parameters[0] in ("back", "redraw")
@@ -314,6 +315,27 @@ class Workstation(App[int]):
 
         self.push_screen(ConfirmScreen(question, details, verb), answered)
 
+    def do_ports(self) -> None:
+        """Ask which ports to publish or to take away."""
+        row = self.table.selected
+        if row is None:
+            return
+        if self.home.engine and not self.home.engine.startswith("Dockyard"):
+            self.notify(f"{self.home.engine} publishes ports only when it creates a container", markup=False)
+            return
+
+        def answered(change: PortChange | None) -> None:
+            if change is not None:
+                self._engine_call(f"Ports of {row.name}", lambda: self._change_ports(row, change))
+
+        self.push_screen(PortsScreen(row), answered)
+
+    async def _change_ports(self, row: Row, change: PortChange) -> None:
+        warn = partial(self.notify, title=f"Ports of {row.name}", severity="warning", timeout=15, markup=False)
+        published = await change_ports(self.client, row.id, change, warn)
+        if published:  # a port that the engine chose is news to the person
+            self.notify(published, title=f"{row.name} publishes", markup=False)
+
     def do_inspect(self) -> None:
         """Everything about the selected container."""
         row = self.table.selected
@@ -327,7 +349,7 @@ class Workstation(App[int]):
 
     def do_help(self) -> None:
         """The table of actions."""
-        if isinstance(self.screen, ViewScreen | ConfirmScreen):
+        if isinstance(self.screen, ViewScreen | ConfirmScreen | PortsScreen):
             return
         entries = help_entries(self.config.keys, self.size.width)
         self.push_screen(

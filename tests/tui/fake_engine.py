@@ -48,6 +48,8 @@ class FakeEngine:
         self.items: list[Item] = []
         self.inspected: dict[str, Item] = {}
         self.calls: list[str] = []
+        #: What was sent to publish ports, or to take them away.
+        self.ports: list[Item] = []
         self.logs: dict[str, bytes] = {}
         self.tty: set[str] = set()
         self.errors: dict[str, tuple[int, str]] = {}
@@ -150,6 +152,8 @@ class FakeEngine:
             _stream(writer)
             self._event_writers.append(writer)
             await _until_closed(reader)
+        elif parts[:2] == ["dockyard", "v1"] and parts[-1] == "ports":
+            self._publish(method, json.loads(body), writer)
         elif parts[0] == "exec":
             await self._exec(parts, query, body, reader, writer)
         elif parts[0] == "containers" and len(parts) >= 2:
@@ -183,6 +187,19 @@ class FakeEngine:
             _json(writer, 201, {"Id": str(len(self.exec_commands) - 1)})
         else:
             writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def _publish(self, method: str, body: Item, writer: asyncio.StreamWriter) -> None:
+        """Ports are bound where they were asked for, on 49153 without a word about that."""
+        self.ports.append(body)
+        if method == "DELETE":
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            return
+        bound = [
+            {**port, "HostIp": address, "HostPort": port["HostPort"] or "49153"}
+            for port in body["Ports"]
+            for address in ([port["HostIp"]] if port["HostIp"] else ["0.0.0.0", "::"])
+        ]
+        _json(writer, 200, {"Ports": bound, "Warnings": ["ufw is bypassed"]})
 
     def _inspect(self, ref: str, writer: asyncio.StreamWriter) -> None:
         found = next((item for item in self.items if item["Id"] == ref), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tui.actions import ACTIONS, bindings, footer
 from tui.explain import explain, size
 from tui.filtering import FilterError, compile_filter
 from tui.frame import columns, heading, key_line, row_line, rule, split, title
+from tui.publishing import port_change
 from tui.rows import Row, age, age_of_status, in_order, ports_text
 from tui.text import to_ascii
 
@@ -119,6 +121,45 @@ def test_ports_are_short() -> None:
         {"PrivatePort": 443, "Type": "tcp"},
     ]
     assert ports_text(ports) == "8080→80 127.0.0.1:5353→53/udp 443"
+
+
+def test_neighbouring_ports_are_one() -> None:
+    ports = [
+        {"IP": ip, "PrivatePort": port, "PublicPort": port + 1000, "Type": "tcp"}
+        for port in (80, 81, 82, 90)
+        for ip in ("0.0.0.0", "::")
+    ]
+    ports += [{"IP": "fd00::1", "PrivatePort": port, "PublicPort": port, "Type": "udp"} for port in (53, 54)]
+    ports += [{"PrivatePort": port, "Type": "tcp"} for port in (7000, 7001)]
+    assert ports_text(ports) == "1080-1082→80-82 1090→90 [fd00::1]:53-54→53-54/udp 7000-7001"
+    assert ports_text([{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": port} for port in (1, 2)]) == "1→80 2→80"
+
+
+def test_a_change_of_ports_is_read() -> None:
+    change = port_change("  8080-8081:80-81 -53/udp  -127.0.0.1:9:9 ")
+    assert [(port["HostPort"], port["ContainerPort"]) for port in change.add] == [
+        ("8080", "80/tcp"),
+        ("8081", "81/tcp"),
+    ]
+    assert change.remove == [
+        {"HostIp": "", "HostPort": "", "ContainerPort": "53/udp"},
+        {"HostIp": "127.0.0.1", "HostPort": "9", "ContainerPort": "9/tcp"},
+    ]
+    assert port_change(" ") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("80:0", '"80:0": invalid containerPort: 0'),
+        ("80 x:80", '"x:80": invalid hostPort: x'),
+        ("-", '"": no port specified: <empty>'),
+        ("1.2.3:80:80", '"1.2.3:80:80": invalid IP address: 1.2.3'),
+    ],
+)
+def test_a_wrong_change_of_ports_names_the_word(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        port_change(text)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,16 @@ async def remove(app: Workstation, pilot: Pilot[Any]) -> None:
     await pilot.press("d")
 
 
+async def ports(app: Workstation, pilot: Pilot[Any]) -> None:
+    """Ports to publish, while they are typed."""
+    await pilot.press(*["down"] * [row.name for row in app.table.rows].index("shop-web"), "P", *"8443:443 -9090")
+
+
+async def wrong_ports(app: Workstation, pilot: Pilot[Any]) -> None:
+    """What cannot be meant."""
+    await pilot.press(*["down"] * [row.name for row in app.table.rows].index("report"), "P", *"80:http", "enter")
+
+
 async def filtered(app: Workstation, pilot: Pilot[Any]) -> None:
     """While a filter is typed."""
     await pilot.press("slash", *"shop")
@@ -131,6 +141,9 @@ CASES = [
     ("nothing", (160, 40), "dockyard-dark"),
     *[("nothing", size, "dockyard-light") for size in SIZES],
     *[("nothing", (80, 24), theme) for theme in ("high-contrast", "ansi-dark", "ansi-light")],
+    *[("ports", size, "dockyard-dark") for size in SIZES],
+    ("ports", (80, 24), "ansi-light"),
+    ("wrong_ports", (80, 24), "dockyard-dark"),
 ]
 
 

@@ -12,7 +12,7 @@ from tests.support import wait_until_async
 from tests.tui.fake_engine import FakeEngine, container, ident
 from tui.config import Config
 from tui.frame import Usage
-from tui.screens.dialog import ConfirmScreen
+from tui.screens.dialog import ConfirmScreen, PortsScreen
 from tui.screens.view import ViewScreen, plain
 from tui.workstation import Workstation
 
@@ -155,6 +155,75 @@ async def test_what_destroys_asks_and_only_y_agrees(
         await pilot.press(key, "y")
         await wait_until_async(fake.changes)
         assert fake.changes() == [call]
+
+
+def port(outside: str, inside: str, address: str = "") -> dict[str, str]:
+    return {"HostIp": address, "HostPort": outside, "ContainerPort": inside}
+
+
+async def test_ports_are_published_and_taken_away(workstation: Make, fake: FakeEngine) -> None:
+    app = workstation()
+    fake.items[0]["Ports"] = [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await ready(app, fake)
+        await select(app, pilot, "web")
+        await pilot.press("P")
+        assert isinstance(app.screen, PortsScreen)
+        assert "Ports of web" in screen_text(app)
+        assert "8080→80" in screen_text(app)
+        await pilot.press(*"-8080:80 90 [::1]:53:53/udp", "enter")
+        await wait_until_async(lambda: len(fake.ports) == 2, what="both requests")
+        where = f"/dockyard/v1/containers/{ident(1)}/ports"
+        assert fake.changes() == [f"DELETE {where}", f"POST {where}"]
+        assert [body["Ports"] for body in fake.ports] == [
+            [port("8080", "80/tcp")],
+            [port("", "90/tcp"), port("53", "53/udp", "::1")],
+        ]
+        await wait_until_async(lambda: len(app._notifications) == 2, what="the warning and what is published")
+        assert [note.message for note in app._notifications] == ["ufw is bypassed", "49153→90 [::1]:53→53/udp"]
+        assert app.screen_stack == [app.home]
+
+
+async def test_wrong_ports_can_be_corrected(workstation: Make, fake: FakeEngine) -> None:
+    app = workstation()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(app, fake)
+        await select(app, pilot, "job")
+        await pilot.press("P")
+        assert "It has none." in screen_text(app)
+        assert "It does not run: its ports are published when it starts." in screen_text(app)
+        await pilot.press(*"80:x", "enter")
+        assert type(app.screen) is PortsScreen
+        assert '"80:x": invalid containerPort: x' in screen_text(app)
+        await pilot.press("backspace")
+        assert "invalid" not in screen_text(app)
+        await pilot.press("8", "enter")
+        await wait_until_async(lambda: fake.ports)
+        assert fake.ports == [{"Ports": [port("80", "8/tcp")]}]
+
+
+@pytest.mark.parametrize("keys", [["escape"], ["enter"], ["8", "0", "escape"], ["space", "enter"]])
+async def test_ports_can_be_left_as_they_are(workstation: Make, fake: FakeEngine, keys: list[str]) -> None:
+    app = workstation()
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(app, fake)
+        await pilot.press("P", *keys)
+        assert app.screen is app.home
+        # Keys of the list work again, and had not worked meanwhile.
+        await pilot.press("r")
+        await wait_until_async(fake.changes)
+        assert len(fake.changes()) == 1
+
+
+async def test_another_engine_cannot_publish_later(workstation: Make, fake: FakeEngine) -> None:
+    app = workstation()
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await ready(app, fake)
+        app.home.engine = "dockerd 28.2"
+        await pilot.press("P")
+        assert app.screen is app.home
+        messages = [note.message for note in app._notifications]
+        assert messages == ["dockerd 28.2 publishes ports only when it creates a container"]
 
 
 async def test_killing_what_does_not_run_asks_nothing(workstation: Make, fake: FakeEngine) -> None:
