@@ -138,7 +138,8 @@ class Connector:
         assert self._networks.cables is not None
         for endpoint in self._store.endpoints_of(container.id):
             if endpoint.host_interface:
-                self._networks.cables.port(endpoint, hairpin=True)
+                network = self._store.get(endpoint.network)
+                self._networks.cables.port(endpoint, hairpin=True, isolated=attach.is_isolated(network))
 
     async def publish(
         self, container: Container, bindings: dict[str, list[dict[str, str]]]

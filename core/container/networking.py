@@ -101,7 +101,11 @@ class Networking:
             for name in request.endpoints
             if (network := self._store.find(name)) is not None and network.driver == "bridge"
         ]
-        return create_warnings(request, self.networks.rules.survey() if bridges else Findings(), bridges)
+        rules = self.networks.rules
+        publishes = request.host_config["PortBindings"] or request.host_config["PublishAllPorts"]
+        look = bool(bridges) and (publishes or not rules.in_force)
+        findings = rules.survey() if look else rules.findings if bridges else Findings()
+        return create_warnings(request, findings, bridges)
 
     @contextmanager
     def given(self, container: Container, wanted: Mapping[str, dict[str, Any]]) -> Iterator[None]:

@@ -149,7 +149,11 @@ class ContainerService:
         specgen.seccomp_profile(container.host_config)
         for member in ("NetworkMode", "PidMode"):
             if container.host_config[member].startswith("container:"):
-                other = self.store.get(container.host_config[member].partition(":")[2])
+                try:
+                    other = self.store.get(container.host_config[member].partition(":")[2])
+                except NotFound as error:
+                    # Docker's clients take NotFound of a create for a missing image, and pull.
+                    raise InvalidArgument(error.message, hint="start the container to join first") from error
                 # By its id: the name may become another's.
                 container.host_config[member] = f"container:{other.id}"
         self._snapshots.prepare(container.id, image)
@@ -419,14 +423,18 @@ class ContainerService:
         """Publish more ports of a container; those that are open now."""
         async with self.locked(ref) as container:
             published, host = await self._connector.publish(container, bindings)
-            self.store.update(container.id, host_config=host)
+            self._ports_changed(container, host)
             return published
 
     async def unpublish(self, ref: str, bindings: dict[str, list[dict[str, str]]]) -> None:
         """Take published ports away."""
         async with self.locked(ref) as container:
             host = await self._connector.unpublish(container, bindings)
-            self.store.update(container.id, host_config=host)
+            self._ports_changed(container, host)
+
+    def _ports_changed(self, container: Container, host: dict[str, Any]) -> None:
+        changed = self.store.update(container.id, host_config=host)
+        self._events.publish("container", "update", container.id, event_attributes(changed))
 
     # --- streams -----------------------------------------------------------------------------------
 

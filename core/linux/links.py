@@ -7,9 +7,10 @@ Each function returns one request for :meth:`core.linux.netlink.Netlink.run`.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from core.linux.netlink import RTM_NEWLINK, Netlink, attributes
 Address = IPv4Address | IPv6Address
 
 _RTM_DELLINK = 17
+_RTM_GETLINK = 18
 _RTM_SETLINK = 19
 _RTM_NEWADDR = 20
 _RTM_DELADDR = 21
@@ -40,6 +42,7 @@ _IFLA_MASTER = 10
 _IFLA_PROTINFO = 12
 _IFLA_LINKINFO = 18
 _IFLA_AF_SPEC = 26
+_IFLA_GROUP = 27
 _IFLA_NET_NS_FD = 28
 _IFLA_INFO_KIND = 1
 _IFLA_INFO_DATA = 2
@@ -61,6 +64,9 @@ _RT_TABLE_MAIN = 254
 _RTPROT_BOOT = 3
 _RT_SCOPE_LINK = 253
 _RTN_UNICAST = 1
+
+#: Requests in one packet.
+_BATCH = 200
 
 #: The kind of interface → its mode's name → the kernel's number (linux/if_link.h).
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
@@ -156,6 +162,22 @@ def enslave(netlink: Netlink, index: int, master: int) -> bytes:
 def delete(netlink: Netlink, index: int) -> bytes:
     """Remove an interface. The kernel takes up to 20 ms for a veth: a namespace's end does it for nothing."""
     return netlink.request(_RTM_DELLINK, 0, _info(index))
+
+
+def delete_all(netlink: Netlink, indexes: Sequence[int]) -> None:
+    """Remove interfaces in one go: the kernel waits once for a group of them, else for each. Raises OSError."""
+    taken = {
+        struct.unpack("I", value)[0]
+        for kind, data in netlink.dump(_RTM_GETLINK, _info())
+        if kind == RTM_NEWLINK
+        for attribute, value in attributes(data[16:])
+        if attribute == _IFLA_GROUP
+    }
+    group = next(number for number in iter(lambda: int.from_bytes(os.urandom(4), "big") >> 1, 0) if number not in taken)
+    for first in range(0, len(indexes), _BATCH):
+        piece = indexes[first : first + _BATCH]
+        netlink.run([netlink.request(RTM_NEWLINK, 0, _info(index) + _number(_IFLA_GROUP, group)) for index in piece])
+    netlink.run([netlink.request(_RTM_DELLINK, 0, _info() + _number(_IFLA_GROUP, group))])
 
 
 def bridge_port(netlink: Netlink, index: int, *, hairpin: bool | None = None, isolated: bool | None = None) -> bytes:

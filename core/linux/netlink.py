@@ -54,6 +54,8 @@ class Netlink:
 
         ``begin`` and ``end`` are messages around them that are not acknowledged.
         """
+        if not requests:
+            return
         self._socket.send(begin + b"".join(requests) + end)
         waiting = len(requests)
         refused: OSError | None = None

@@ -14,7 +14,8 @@ from core.network import ipam
 from core.network.model import Endpoint, Network
 from core.network.store import NetworkStore
 
-_MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}")
+#: As people write them, and Go's clients take them: 02:42:ac:11:00:02, 02-42-ac-11-00-02, 0242.ac11.0002.
+_MAC = re.compile(r"(?:[0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}|(?:[0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}")
 #: resolv.conf and resolvers know labels of 63 letters; a name may be several labels.
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _PREFIX_OPTION = "com.docker.network.container_iface_prefix"
@@ -59,11 +60,12 @@ def parse_mac(text: Any) -> str:
     """A hardware address with colons, in lower case. Raises InvalidArgument."""
     if not isinstance(text, str) or not _MAC.fullmatch(text):
         raise InvalidArgument(f"{str(text)[:60]} is not a valid mac address", hint="write 02:42:ac:11:00:02")
-    if int(text[:2], 16) & 1:
+    digits = re.sub(r"[:.-]", "", text).lower()
+    if int(digits[:2], 16) & 1:
         raise InvalidArgument(
             f"mac address {text} is a group's, not one interface's", hint="its first byte must be even"
         )
-    return text.lower().replace("-", ":")
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
 def _ipam_config(name: str, value: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Cables:
         else:
             request = _sub_interface(self._netlink, namespace, device, plug)
         self._netlink.run([request])
-        isolated = network.driver == "bridge" and not network.flag("com.docker.network.bridge.enable_icc", True)
+        isolated = is_isolated(network)
         if plug.hairpin or isolated:
             self.port(endpoint, hairpin=plug.hairpin, isolated=isolated)
 
@@ -72,14 +72,22 @@ class Cables:
         index = socket.if_nametoindex(endpoint.host_interface)
         self._netlink.run([links.bridge_port(self._netlink, index, hairpin=hairpin, isolated=isolated or None)])
 
-    def replug(self, endpoint: Endpoint, network: Network) -> bool:
-        """Make the host's end a port of its bridge again (the bridge was deleted and is back); False: it is gone."""
+    def replug(self, endpoint: Endpoint, network: Network, *, hairpin: bool) -> None:
+        """Make the host's end a port of its bridge again: the bridge was deleted and is back. Raises OSError.
+
+        An end that is gone stays gone.
+        """
         try:
             index = socket.if_nametoindex(endpoint.host_interface)
         except OSError:
-            return False
+            return
         self._netlink.run([links.enslave(self._netlink, index, socket.if_nametoindex(network.device))])
-        return True
+        self.port(endpoint, hairpin=hairpin, isolated=is_isolated(network))
+
+
+def is_isolated(network: Network) -> bool:
+    """Whether its containers may not reach one another."""
+    return network.driver == "bridge" and not network.flag("com.docker.network.bridge.enable_icc", True)
 
 
 def _sub_interface(netlink: Netlink, namespace: int, parent: int, plug: Plug) -> bytes:

@@ -102,6 +102,17 @@ def remove(device: str) -> None:
             raise _as_ours(error, f"remove the interface {device}") from error
 
 
+def remove_all(devices: Sequence[str]) -> None:
+    """Remove many interfaces of ours at once; those that are gone are no error."""
+    indexes = [index for index in map(_index, devices) if index]
+    if indexes:
+        try:
+            with Netlink() as netlink:
+                links.delete_all(netlink, indexes)
+        except OSError as error:
+            raise _as_ours(error, "remove the bridges") from error
+
+
 def make_parent(network: Network) -> None:
     """See that the parent of a macvlan or ipvlan is there and up.
 

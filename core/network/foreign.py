@@ -15,18 +15,24 @@ from typing import Any
 
 from core.linux.nftables import Nftables
 
+#: (key, interface) of each.
+_Conditions = tuple[tuple[str, str], ...]
+
 _USER_CHAIN = "DOCKER-USER"
+_ISOLATION = "DOCKER-ISOLATION-STAGE-1"
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """``dropping``: tables that drop forwarded packets by default. ``user_chains``: families that have DOCKER-USER.
 
-    ``active``: the firewalls a person has set up to guard this host, and that published ports go around.
+    ``bridges`` are dockerd's, whose isolation stays its own. ``active``: the firewalls a person has set up to guard
+    this host, and that published ports go around.
     """
 
     dropping: tuple[str, ...] = ()
     user_chains: tuple[str, ...] = ()
+    bridges: tuple[str, ...] = ()  # dockerd's own
     active: tuple[str, ...] = field(default=())
 
     def bypass_warning(self, ports: Sequence[str]) -> str:
@@ -75,36 +81,51 @@ def look(nftables: Nftables) -> Findings:
     if firewalld and any(table == "firewalld" and name == "filter_FORWARD" for _, table, name in names):
         dropping.append("firewalld")
     active = [name for name, there in (("ufw", ufw), ("firewalld", firewalld)) if there]
-    return Findings(tuple(dict.fromkeys(dropping)), user_chains, tuple(active))
+    isolated = _isolated(nftables) if ("ip", "filter", _ISOLATION) in names else ()
+    return Findings(tuple(dict.fromkeys(dropping)), user_chains, isolated, tuple(active))
+
+
+def _isolated(nftables: Nftables) -> tuple[str, ...]:
+    """dockerd's bridges: those that its first stage of isolation names as where packets come from."""
+    rules = [item["rule"] for item in nftables.query(f"list chain ip filter {_ISOLATION}") if "rule" in item]
+    names = (match for rule in rules for key, match in _matches(rule) if key == "iifname")
+    return tuple(dict.fromkeys(names))
 
 
 def accept(nftables: Nftables, mark: str, findings: Findings, bridges: Sequence[str]) -> None:
     """See that DOCKER-USER accepts what comes from and goes to our bridges, and no bridge that is gone.
 
-    Rules are known by their comment, ``mark``. Raises RulesRefused.
+    What goes from ours to dockerd's own is left to dockerd. Rules are known by their comment, ``mark``; they are plain
+    enough for iptables to show. Raises RulesRefused.
     """
     for family in findings.user_chains:
-        wanted = {(key, bridge) for bridge in bridges for key in ("iifname", "oifname")}
+        wanted: set[_Conditions] = {((key, bridge),) for bridge in bridges for key in ("iifname", "oifname")}
+        wanted |= {(("iifname", bridge), ("oifname", other)) for bridge in bridges for other in findings.bridges}
         commands = []
         for item in nftables.query(f"list chain {family} filter {_USER_CHAIN}"):
             rule = item.get("rule")
             if not rule or rule.get("comment") != mark:
                 continue
-            match = _matched(rule)
+            match = _matches(rule)
             if match in wanted:
                 wanted.discard(match)
             else:
                 commands.append(f"delete rule {family} filter {_USER_CHAIN} handle {rule['handle']}\n")
-        for key, bridge in sorted(wanted):
-            text = f'{key} "{bridge}" counter accept comment {json.dumps(mark)}'
-            commands.append(f"insert rule {family} filter {_USER_CHAIN} {text}\n")
+        # Each is put before the others: those with two conditions come last, and so are asked first.
+        for conditions in sorted(wanted, key=lambda conditions: (len(conditions), conditions)):
+            text = " ".join(f'{key} "{name}"' for key, name in conditions)
+            verdict = "accept" if len(conditions) == 1 else "return"
+            rule_text = f"{text} counter {verdict} comment {json.dumps(mark)}"
+            commands.append(f"insert rule {family} filter {_USER_CHAIN} {rule_text}\n")
         if commands:
             nftables.run("".join(commands))
 
 
-def _matched(rule: dict[str, Any]) -> tuple[str, str]:
+def _matches(rule: dict[str, Any]) -> _Conditions:
+    """(key, name) of each condition of a rule that is an interface's name."""
+    found = []
     for part in rule.get("expr", ()):
         match = part.get("match")
-        if match and isinstance(match.get("left"), dict) and "meta" in match["left"]:
-            return str(match["left"]["meta"].get("key")), str(match.get("right"))
-    return "", ""
+        if match and match.get("op") == "==" and isinstance(match.get("left"), dict) and "meta" in match["left"]:
+            found.append((str(match["left"]["meta"].get("key")), str(match.get("right"))))
+    return tuple(found)

@@ -103,8 +103,8 @@ class Rules:
         self._meet_others()
 
     def survey(self) -> foreign.Findings:
-        """What other firewalls do now; asked of the kernel as long as nobody tells us of changes."""
-        if self._nftables is not None and not self.in_force:
+        """What other firewalls do at this moment: they may have come up just now."""
+        if self._nftables is not None:
             try:
                 self.findings = foreign.look(self._nftables)
             except RulesRefused as error:

@@ -174,9 +174,13 @@ class NetworkService:
                 hint="stop these containers, or disconnect them",
             )
         async with self._making:
-            await self._unmake(network)
-            faults.point("network-remove", 1)
-            self.store.delete(network)
+            if self.store.find(network.id) is not None:
+                await self._unmake(network)
+                self._forget(network)
+
+    def _forget(self, network: Network) -> None:
+        faults.point("network-remove", 1)
+        self.store.delete(network)
         faults.point("network-remove", 2)
         if network.driver == "bridge":
             self.rules.drop(network)
@@ -231,21 +235,28 @@ class NetworkService:
         if len(texts) > 1:
             raise InvalidArgument("more than one until filter specified")
         before = parse_moment(texts[0], time.time_ns()) if texts else 0
-        gone = []
-        for network in self.store.all():
-            if network.predefined or self.store.endpoints_on(network):
-                continue
-            if not all(_has_label(network, label) for label in filters.get("label", ())):
-                continue
-            if any(_has_label(network, label) for label in filters.get("label!", ())):
-                continue
-            if before and network.created >= before:
-                continue
-            await self.remove(network.id, {})
-            faults.point("network-prune", 1)
-            gone.append(network.name)
+        async with self._making:
+            chosen = [network for network in self.store.all() if self._is_prunable(network, filters, before)]
+            # All at once: the kernel takes as long for a thousand interfaces as for one.
+            bridges = [network.device for network in chosen if network.driver == "bridge"]
+            await asyncio.to_thread(bridge.remove_all, bridges)
+            for network in chosen:
+                if network.driver != "bridge":
+                    await self._unmake(network)
+                self._sound.discard(network.id)
+                self._forget(network)
+                faults.point("network-prune", 1)
         self._events.publish("network", "prune", "", {"reclaimed": "0"})
-        return gone
+        return [network.name for network in chosen]
+
+    def _is_prunable(self, network: Network, filters: dict[str, list[str]], before: int) -> bool:
+        return not (
+            network.predefined
+            or self.store.endpoints_on(network)
+            or not all(_has_label(network, label) for label in filters.get("label", ()))
+            or any(_has_label(network, label) for label in filters.get("label!", ()))
+            or (before and network.created >= before)
+        )
 
     # --- use ---------------------------------------------------------------------------------------
 
@@ -280,7 +291,8 @@ class NetworkService:
         if network.driver == "bridge":
             for endpoint in self.store.endpoints_on(network):
                 if endpoint.active:
-                    self.cables.replug(endpoint, network)
+                    hairpin = bool(self.store.published_by(endpoint.container))
+                    self.cables.replug(endpoint, network, hairpin=hairpin)
 
     def gateways(self, endpoints: Sequence[Endpoint]) -> list[tuple[Endpoint, Network]]:
         """The endpoints in the order in which they may give the default route."""
