@@ -2,7 +2,7 @@
 
 ``engine``        a running daemon, shared by the run; every container is removed after each test
 ``own_engine``    a fresh daemon for one test, to be killed, restarted or filled
-``make_engine``   ``make_engine(serve_args=(), env={}, start=True)`` → ``Engine``, closed after the test
+``make_engine``   ``make_engine(serve_args=(), env={}, start=True, kind=Engine)`` → ``Engine``, closed after the test
 ``busybox``       the reference of a busybox image in ``engine``
 ``lan``           a ``Lan`` on ``engine``'s host: a neighbour on a cable, and through it the way to everywhere
 ``debian_tar``    the path of a minimal Debian root file system (tar)
@@ -113,8 +113,8 @@ def engine(shared_engine: Engine) -> Iterator[Engine]:
 def make_engine(base_folder: Path) -> Iterator[Callable[..., Engine]]:
     with ExitStack() as stack:
 
-        def make(*, start: bool = True, **options: Any) -> Engine:
-            made = Engine(base_folder, **options)
+        def make(*, start: bool = True, kind: type[Engine] = Engine, **options: Any) -> Engine:
+            made = kind(base_folder, **options)
             stack.callback(made.close)
             return made.start() if start else made
 

@@ -259,19 +259,12 @@ def test_a_thousand_networks(make_engine: Callable[..., Engine]) -> None:
 
 
 @ours
-@pytest.mark.parametrize("other", ["dockyard", "docker"])
-def test_two_engines_on_one_host(
-    make_engine: Callable[..., Engine], other: str, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("kind", [Engine, Dockerd])
+def test_two_engines_on_one_host(make_engine: Callable[..., Engine], kind: type[Engine]) -> None:
+    if kind is Dockerd and shutil.which("dockerd") is None:
+        pytest.skip("dockerd is not installed")
     first = make_engine()
-    if other == "dockyard":
-        second = make_engine(netns=first.netns)
-    else:
-        if shutil.which("dockerd") is None:
-            pytest.skip("dockerd is not installed")
-        second = Dockerd(first.base, netns=first.netns)
-        request.addfinalizer(second.close)
-        second.start()
+    second = make_engine(kind=kind, netns=first.netns)
     with Lan(first.netns) as cable:
         _side_by_side(first, second, cable)
 
