@@ -128,11 +128,14 @@ def test_beside_a_firewall(engine: Engine, lan: Lan, program: str) -> None:
     text = firewalls.text(engine.netns, program)
     try:
         boxes.network(engine, "app")
-        done = engine.dockyard("run", "-d", "--network", "app", *BOTH, engine.busybox(), "sleep", "1000", check=True)
+        image = engine.busybox()
+        # The engine looks a moment after the last change: a reload makes many.
+        wait_until(lambda: program in engine.dockyard("create", *BOTH, image, check=True).stderr, 10, "it is noticed")
+        done = engine.dockyard("run", "-d", "--network", "app", *BOTH, image, "sleep", "1000", check=True)
         assert program in done.stderr
         assert "127.0.0.1" in done.stderr
         assert firewalls.text(engine.netns, program) == text
-        quiet = engine.dockyard("run", "--rm", "-p", "127.0.0.1:9000:80", engine.busybox(), "true", check=True)
+        quiet = engine.dockyard("run", "--rm", "-p", "127.0.0.1:9000:80", image, "true", check=True)
         assert "go around" not in quiet.stderr
     finally:
         firewalls.unload(engine.netns, program)
