@@ -71,7 +71,7 @@ test-other:
 	  .ci/make-venv '$(OTHER_VENV)' $(OTHER) && .ci/install '$(OTHER_VENV)' test && \
 	  touch '$(OTHER_VENV)/.stamp-test' || exit 1; \
 	fi; \
-	exec '$(OTHER_VENV)/bin/python' -m pytest -q -m 'not vm' $(PYTEST_ARGS)
+	exec '$(OTHER_VENV)/bin/python' -m pytest -q -m 'not vm and not once' $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-test
 	@'$(VENV)/bin/python' -m ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -143,7 +144,8 @@ def choose(store: NetworkStore, network: Network, endpoint: Endpoint, number: in
         **found,
         "mac": mac if network.driver != "ipvlan" else "",
         "interface": f"{prefix}{number}"[:15],
-        "host_interface": f"veth{endpoint.id[:7]}" if network.driver == "bridge" else "",
+        # Another name at each start: the kernel takes its time to remove the last one with its namespace.
+        "host_interface": f"veth{os.urandom(4).hex()[:7]}" if network.driver == "bridge" else "",
     }
 
 
