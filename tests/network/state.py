@@ -77,6 +77,9 @@ def _rules(answer: dict[str, Any]) -> Iterator[str]:
     for item in answer["nftables"]:
         if "metainfo" in item:
             continue
+        for kind in ("set", "map"):  # their elements come in no order: a line each
+            for element in item.get(kind, {}).pop("elem", ()):
+                yield f"{item[kind]['table']} {item[kind]['name']}: {json.dumps(element, sort_keys=True)}"
         text = json.dumps(item, sort_keys=True)
         text = re.sub(r'"counter": \{[^}]*\}', '"counter": {}', text)
         yield re.sub(r'"handle": \d+, |, "handle": \d+', "", text)
