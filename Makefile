@@ -61,7 +61,7 @@ test: need-root $(VENV)/.stamp-test $(VENV)/.stamp-project
 	@$(MAKE) test-other
 	@exec '$(VENV)/bin/python' -m pytest -q $(PYTEST_ARGS)
 
-# Skipped, and said, where no second Python is to be found or the first is the same.
+# Without what is long and the same with every Python. Skipped, and said, where no second Python is to be found or the first is the same.
 test-other:
 	@python=$$(.ci/find-python $(OTHER)); \
 	first=$$('$(VENV)/bin/python' -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \

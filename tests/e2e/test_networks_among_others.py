@@ -14,6 +14,9 @@ from tests.network.lan import Lan
 from tests.network.state import state
 from tests.support import Engine, wait_until
 
+# The same with every Python.
+pytestmark = pytest.mark.once
+
 BOTH = ("-p", "8080:80", "-p", "8080:80/udp")
 
 
@@ -234,7 +237,6 @@ def test_every_network_is_there_after_a_restart(make_engine: Callable[..., Engin
 
 
 @ours
-@pytest.mark.once
 @pytest.mark.timeout(900)
 def test_a_thousand_networks(make_engine: Callable[..., Engine]) -> None:
     engine = make_engine()
