@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import measure, verbs
+from tests.bench import measure, networks, verbs
 from tests.bench.measure import Plan, Row
 from tests.bench.report import table
-from tests.bench.sides import Dockerd, Dockyard, Side
+from tests.bench.sides import Docker, Dockyard, Side
 
 
 def arguments() -> argparse.Namespace:
@@ -24,7 +24,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=["docker", "dockyard"], help="measure one side alone")
     parser.add_argument(
         "--rows",
-        default="run,exec,parallel,logs,idle,container,paint,list,remove,stop,copy,image,stats",
+        default="run,exec,parallel,logs,idle,container,paint,list,remove,stop,copy,image,stats,"
+        "bridge,publish,streams,names,range",
         help="which, by name",
     )
     parser.add_argument("--output", type=Path, help="write the table to this file too")
@@ -37,7 +38,7 @@ def open_sides(stack: ExitStack, base: Path, only: str | None) -> list[Side]:
     if only != "docker":
         makers.append(Dockyard)
     if only != "dockyard" and shutil.which("dockerd"):
-        makers.append(Dockerd)
+        makers.append(Docker)
     for make in makers:
         side = make(base)
         stack.callback(side.close)
@@ -59,6 +60,11 @@ def measure_rows(sides: Sequence[Side], plan: Plan, wanted: set[str]) -> list[Ro
         "copy": lambda: verbs.copy_rows(sides, plan),
         "image": lambda: verbs.image_rows(sides, plan),
         "stats": lambda: [verbs.stats_row(sides, plan)],
+        "bridge": lambda: networks.run_rows(sides, plan),
+        "publish": lambda: networks.publish_rows([s for s in sides if isinstance(s, Dockyard)], plan),
+        "streams": lambda: networks.stream_rows(sides, plan),
+        "names": lambda: [networks.names_row(sides, plan)],
+        "range": lambda: [networks.range_row(sides, plan)],
         "paint": lambda: [measure.paint_row(s, plan) for s in sides if isinstance(s, Dockyard)],
     }
     rows = []

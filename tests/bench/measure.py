@@ -113,13 +113,13 @@ def start_many(
     *,
     parallel: int,
     command: Sequence[str] = ("sleep", "1000000"),
-    flags: Sequence[str] = (),
+    flags: Sequence[str] = ("--network", "none"),
 ) -> list[str]:
-    """``number`` calls of ``run -d``, so many at the same time; the names."""
+    """``number`` calls of ``run -d``, so many at the same time; the names. ``{name}`` in a flag is each one's own."""
     names = [f"many{next(_SERIAL)}" for _ in range(number)]
 
     def start(name: str) -> None:
-        timed(side, "run", "-d", "--network", "none", "--name", name, *flags, IMAGE, *command)
+        timed(side, "run", "-d", "--name", name, *(flag.format(name=name) for flag in flags), IMAGE, *command)
 
     with ThreadPoolExecutor(parallel) as pool:
         list(pool.map(start, names))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests import images, leaks
-from tests.support import CHECKOUT, Engine, run_command, wait_until
+from tests.network.dockerd import Dockerd
+from tests.support import CHECKOUT, Engine, run_command
 
 IMAGE = "bench/busybox:1"
 LAUNCHER = CHECKOUT / ".venv/bin/dockyard"
@@ -38,13 +36,15 @@ def pss(pids: list[int]) -> int:
 
 
 class Side:
-    """An engine with the benchmark's image in it."""
+    """An engine with the benchmark's image in it, on a host (a network namespace) of its own."""
 
     name: str
     command: list[str]
+    engine: Engine
 
     def environment(self) -> dict[str, str]:
-        raise NotImplementedError
+        """That of its clients."""
+        return self.engine.environment()
 
     def engine_pids(self) -> list[int]:
         """The engine's own processes, those for single containers left out."""
@@ -58,7 +58,7 @@ class Side:
         raise NotImplementedError
 
     def close(self) -> None:
-        raise NotImplementedError
+        self.engine.close()
 
     def call(self, *args: str, timeout: float = 120) -> str:
         """Run the side's command line to the end, unmeasured; its output."""
@@ -80,9 +80,6 @@ class Dockyard(Side):
         self.engine = Engine(base, command=self.command)
         self.engine.start()
         self.engine.load(images.busybox_archive(IMAGE))
-
-    def environment(self) -> dict[str, str]:
-        return self.engine.environment()
 
     def _own(self) -> list[int]:
         """The engine's processes in the machine's own pid namespace: containers' processes are not."""
@@ -108,89 +105,34 @@ class Dockyard(Side):
         version = self.engine.api("GET", "/version").body
         return [f"Dockyard {version['Version']}, API {version['ApiVersion']}"]
 
-    def close(self) -> None:
-        self.engine.close()
 
-
-class Dockerd(Side):
-    """A dockerd of our own, without a bridge: the rows use no network."""
+class Docker(Side):
+    """A dockerd of our own."""
 
     def __init__(self, base: Path) -> None:
-        own_client = Path("/usr/bin/docker")
-        client = str(own_client) if own_client.exists() else shutil.which("docker")
-        assert client is not None, "no docker client"
-        self.command = [client]
-        self.folder = Path(tempfile.mkdtemp(prefix="d", dir=base))
-        self.cgroup = f"dockyard-bench-{os.getpid()}"
-        self._socket = self.folder / "d.sock"
-        self._log = self.folder / "log"
-        self._start()
+        self.engine = Dockerd(base)
+        self.command = self.engine.command
+        self.engine.start()
         self.server = json.loads(self.call("version", "--format", "{{json .Server}}"))
         self.name = f"Docker {self.server['Version']}"
-        archive = self.folder / "image.tar"
-        archive.write_bytes(images.busybox_archive(IMAGE))
-        self.call("load", "-q", "-i", str(archive))
-
-    def _start(self) -> None:
-        folders = ["--data-root", f"{self.folder}/root", "--exec-root", f"{self.folder}/exec"]
-        options = [
-            f"--pidfile={self.folder}/pid",
-            f"--host=unix://{self._socket}",
-            f"--cgroup-parent=/{self.cgroup}",
-        ]
-        options += ["--exec-opt=native.cgroupdriver=cgroupfs", "--bridge=none", "--iptables=false"]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                ["dockerd", *folders, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
-        def ready() -> bool:
-            if self.process.poll() is not None:
-                raise AssertionError(f"dockerd left:\n{self._log.read_text()[-3000:]}")
-            return run_command([*self.command, "version"], env=self.environment()).returncode == 0
-
-        wait_until(ready, 60, "dockerd answers")
-
-    def environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
-        return {**kept, "DOCKER_HOST": f"unix://{self._socket}", "HOME": str(self.folder)}
+        self.engine.load(images.busybox_archive(IMAGE))
 
     def engine_pids(self) -> list[int]:
-        daemon = self.process.pid
-        return [daemon, *(pid for pid in all_pids() if leaks.parent(pid) == daemon)]
+        daemon = self.engine.pid
+        # Not the proxies of its ports: those exist once a port.
+        children = (pid for pid in all_pids() if leaks.parent(pid) == daemon)
+        return [daemon, *(pid for pid in children if "docker-proxy" not in command_line(pid))]
 
     def container_pids(self) -> list[int]:
         lines = {pid: command_line(pid) for pid in all_pids()}
-        return [pid for pid, line in lines.items() if "containerd-shim" in line and str(self.folder) in line]
+        return [pid for pid, line in lines.items() if "containerd-shim" in line and str(self.engine.folder) in line]
 
     def versions(self) -> list[str]:
         client = self.call("version", "--format", "{{.Client.Version}}")
         parts = ", ".join(f"{part['Name']} {part['Version']}" for part in self.server["Components"])
         driver = self.call("info", "--format", "{{.Driver}}")
         notes = [f"{parts}, storage {driver}", f"docker client {client} ({self.command[0]})"]
-        others = (command_line(pid).split() for pid in all_pids() if pid != self.process.pid)
+        others = (command_line(pid).split() for pid in all_pids() if pid != self.engine.pid)
         if any(words and Path(words[0]).name == "dockerd" for words in others):
             notes.append("another dockerd runs here: pages shared with it make Docker's PSS smaller than it is alone")
         return notes
-
-    def close(self) -> None:
-        try:
-            self.remove_all()
-        finally:
-            self.process.terminate()
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
-            self._clean()
-
-    def _clean(self) -> None:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        points = [line.split()[4] for line in lines if str(self.folder) in line.split()[4]]
-        for point in reversed(points):
-            subprocess.run(["umount", "-l", point], check=False)
-        for group in Path("/sys/fs/cgroup").glob(f"**/{self.cgroup}"):
-            for path in sorted(group.glob("**/"), reverse=True):
-                path.rmdir()
-        shutil.rmtree(self.folder)

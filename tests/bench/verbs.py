@@ -51,7 +51,9 @@ def stop_row(sides: Sequence[Side], plan: Plan) -> Row:
     """``stop`` of containers that end as soon as they are asked."""
 
     def sample(side: Side) -> float:
-        names = start_many(side, STOPPED, parallel=4, command=("sleep", "1000000"), flags=("--init",))
+        names = start_many(
+            side, STOPPED, parallel=4, command=("sleep", "1000000"), flags=("--init", "--network", "none")
+        )
         took = timed(side, "stop", *names)
         side.remove_all()
         return took
