@@ -42,8 +42,14 @@ hypothesis.settings.load_profile("dockyard")
 _ENGINES = {"engine", "own_engine", "make_engine", "busybox", "lan", "pty_of", "tmux_of"}
 
 
+#: Of the tests with real engines, those that every Python runs; the others are long, and the same with each.
+_EVERY_PYTHON = {"test_demo", "test_docker_cli", "test_lifecycle", "test_run", "test_tty"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.path.parent.name in ("e2e", "faults") and item.path.stem not in _EVERY_PYTHON:
+            item.add_marker(pytest.mark.once)
         if _ENGINES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.root)
             item.add_marker(pytest.mark.e2e)

@@ -18,9 +18,6 @@ from tests.network.lan import Lan
 from tests.network.namespace import NetNs
 from tests.support import Engine, wait_until
 
-# The same with every Python.
-pytestmark = pytest.mark.once
-
 RECORDS = {
     "www.example.com": ["203.0.113.5", "203.0.113.6", "2001:db8:9::5"],
     "long.example.com": ["203.0.113.9"],

@@ -10,9 +10,6 @@ import pytest
 from tests.e2e.test_same_output import said
 from tests.support import Engine
 
-# The same with every Python.
-pytestmark = pytest.mark.once
-
 DOCKER = pytest.mark.skipif(shutil.which("docker") is None, reason="the docker command line is not installed")
 
 LINES = [

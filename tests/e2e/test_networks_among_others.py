@@ -14,9 +14,6 @@ from tests.network.lan import Lan
 from tests.network.state import state
 from tests.support import Engine, wait_until
 
-# The same with every Python.
-pytestmark = pytest.mark.once
-
 BOTH = ("-p", "8080:80", "-p", "8080:80/udp")
 
 

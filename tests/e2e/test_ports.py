@@ -17,9 +17,6 @@ from tests.network.namespace import NetNs
 from tests.network.state import state
 from tests.support import Engine, wait_until
 
-# The same with every Python.
-pytestmark = pytest.mark.once
-
 TCP_AND_UDP = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 BOTH = ("-p", "8080:80", "-p", "8080:80/udp")
 

@@ -15,9 +15,6 @@ from tests.network import boxes, clients
 from tests.network.state import State, state
 from tests.support import Engine, wait_until
 
-# The same with every Python.
-pytestmark = pytest.mark.once
-
 PORTS = {"80/tcp": [{"HostPort": "8080"}], "80/udp": [{"HostPort": "8080"}], "81/tcp": [{"HostIp": "::1"}]}
 
 
