@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from tests.network import boxes, clients, lan, servers
 from tests.network.boxes import serve, start, within
-from tests.network.dockerd import ours
+from tests.network.dockerd import DOCKER, Dockerd, ours
 from tests.network.lan import Lan
 from tests.network.namespace import NetNs
 from tests.network.state import state
@@ -425,3 +426,70 @@ def test_a_web_page(engine: Engine, lan: Lan) -> None:
 
 def _prints(namespace: NetNs, argv: list[str], text: str) -> bool:
     return namespace.run(argv, check=False) == text
+
+
+# --- ports of a running container ----------------------------------------------------------------------
+
+
+@ours
+@TCP_AND_UDP
+def test_a_running_container_publishes(engine: Engine, lan: Lan, protocol: str) -> None:
+    """Everywhere, to itself too; what else it publishes goes on; and it is so after a restart."""
+    serve(engine, "web", "-p", "8079:80")
+    ways = [
+        (engine.netns, "127.0.0.1"),
+        (engine.netns, "::1"),
+        (engine.netns, "192.0.2.1"),
+        (lan.neighbour, "192.0.2.1"),
+    ]
+    body = {"Ports": [{"HostIp": "", "HostPort": "8080", "ContainerPort": f"80/{protocol}"}]}
+
+    def reaching() -> list[bool]:
+        with within(engine, "web") as inside:
+            gateway = boxes.gateway(engine, "web")
+            return [
+                clients.reached(space, protocol, address, 8080, timeout=clients.QUIET) == "web"
+                for space, address in [*ways, (inside, gateway)]
+            ]
+
+    assert not any(reaching())
+    with clients.connect(engine.netns, "tcp", "127.0.0.1", 8079) as other:
+        assert clients.say(other, "before")["name"] == "web"
+        answer = engine.api("POST", "/dockyard/v1/containers/web/ports", body)
+        assert answer.status == 200, answer
+        assert all(reaching())
+        engine.dockyard("restart", "-t", "0", "web", check=True)
+        reachable(engine, protocol, "127.0.0.1", 8080, "web")
+        assert all(reaching())
+    with clients.connect(engine.netns, "tcp", "127.0.0.1", 8079) as other:
+        assert clients.say(other, "before")["name"] == "web"
+        assert engine.api("DELETE", "/dockyard/v1/containers/web/ports", body).status == 204
+        assert not any(reaching())
+        assert clients.say(other, "after")["name"] == "web"
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with engine.in_netns(lambda: socket.socket(socket.AF_INET, kind)) as free:
+        free.bind(("0.0.0.0", 8080))
+
+
+@ours
+@pytest.mark.parametrize("address", ["127.0.0.1", "192.0.2.1", "::1"])
+def test_a_client_that_asked_before_there_was_a_port(engine: Engine, lan: Lan, address: str) -> None:
+    """Its datagrams were for the host itself, and the kernel remembers that."""
+    serve(engine, "web")
+    body = {"Ports": [{"HostIp": "", "HostPort": "8080", "ContainerPort": "80/udp"}]}
+    with clients.connect(engine.netns, "udp", address, 8080, timeout=1) as client:
+        with pytest.raises(OSError, match="refused"):
+            clients.say(client, "nobody is there")
+        assert engine.api("POST", "/dockyard/v1/containers/web/ports", body).status == 200
+        assert clients.say(client, "now")["name"] == "web"
+
+
+def test_a_default_address(make_engine: Callable[..., Engine]) -> None:
+    """Ports that name no address are published there; others where they say."""
+    engine = make_engine(kind=Dockerd if DOCKER else Engine, serve_args=["--ip=127.0.0.1"])
+    with Lan(engine.netns) as cable:
+        serve(engine, "web", "-p", "8080:80", "-p", "0.0.0.0:8081:80")
+        assert clients.reached(engine.netns, "tcp", "127.0.0.1", 8080) == "web"
+        assert clients.unreached(engine.netns, "tcp", "192.0.2.1", 8080)
+        assert clients.unreached(cable.neighbour, "tcp", "192.0.2.1", 8080)
+        assert clients.reached(cable.neighbour, "tcp", "192.0.2.1", 8081) == "web"
