@@ -42,7 +42,7 @@ _SETS = """\
 _CHAINS = """\
     chain raw {
         type filter hook prerouting priority raw; policy accept;
-        iifname @bridges ip daddr 127.0.0.0/8 drop
+        ip daddr 127.0.0.0/8 iifname @bridges drop
     }
     chain publish {
         dnat ip to ip daddr . meta l4proto . th dport map @published4
