@@ -225,7 +225,7 @@ def _inodes_on(protocol: str, number: int) -> set[str]:
     found = set()
     for name in (protocol, f"{protocol}6"):
         try:
-            with open(f"/proc/net/{name}", encoding="ascii") as file:
+            with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
                 lines = file.readlines()[1:]
         except OSError:
             continue

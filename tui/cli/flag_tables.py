@@ -215,6 +215,7 @@ run string=/run/dockyard Folder of what lives as long as the machine runs
 socket string Path of the API's socket (default RUN/dockyard.sock)
 ready-fd int -
 log-level string=info One of debug, info, warning, error
+ip string Where ports are published that name no address (default: everywhere)
 """
 GLOBAL_FLAGS = """\
 host,H list Engine to connect to: unix:///path/to/socket (also DOCKYARD_HOST)
