@@ -8,11 +8,10 @@ from __future__ import annotations
 import socket
 import struct
 
-from core.linux.netlink import Netlink
+from core.linux.netlink import Netlink, attribute, nested
 
 _NETLINK_NETFILTER = 12
 _DELETE = (1 << 8) | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
-_NESTED = 0x8000
 _CTA_TUPLE_ORIG = 1
 _CTA_FILTER = 25
 _CTA_FILTER_ORIG_FLAGS = 1
@@ -36,14 +35,9 @@ def forget_udp(ports: list[int]) -> None:
 
 
 def _filter(port: int) -> bytes:
-    protocol = _attribute(_CTA_PROTO_NUM, bytes([socket.IPPROTO_UDP]))
-    protocol += _attribute(_CTA_PROTO_DST_PORT, struct.pack(">H", port))
+    protocol = attribute(_CTA_PROTO_NUM, bytes([socket.IPPROTO_UDP]))
+    protocol += attribute(_CTA_PROTO_DST_PORT, struct.pack(">H", port))
     flags = struct.pack("=I", _FILTER_PROTO_NUM | _FILTER_DST_PORT)
-    return _attribute(_CTA_TUPLE_ORIG | _NESTED, _attribute(_CTA_TUPLE_PROTO | _NESTED, protocol)) + _attribute(
-        _CTA_FILTER | _NESTED, _attribute(_CTA_FILTER_ORIG_FLAGS, flags)
+    return nested(_CTA_TUPLE_ORIG, nested(_CTA_TUPLE_PROTO, protocol)) + nested(
+        _CTA_FILTER, attribute(_CTA_FILTER_ORIG_FLAGS, flags)
     )
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    length = 4 + len(data)
-    return struct.pack("HH", length, kind) + data + bytes(-length & 3)

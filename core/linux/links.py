@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import NamedTuple
 
-from core.linux.netlink import RTM_NEWLINK, Netlink, attributes
+from core.linux.netlink import RTM_NEWLINK, Netlink, attribute, attributes, nested
 
 Address = IPv4Address | IPv6Address
 
@@ -32,7 +32,6 @@ _F_REPLACE = 0x100
 _F_EXCL = 0x200
 _F_CREATE = 0x400
 _IFF_UP = 1
-_NESTED = 0x8000
 
 _IFLA_ADDRESS = 1
 _IFLA_IFNAME = 3
@@ -74,21 +73,12 @@ IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
 IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
-    length = 4 + len(data)
-    return struct.pack("HH", length, kind) + data + bytes(-length & 3)
-
-
-def _nested(kind: int, *attributes: bytes) -> bytes:
-    return _attribute(kind | _NESTED, b"".join(attributes))
-
-
 def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("I", value))
+    return attribute(kind, struct.pack("I", value))
 
 
 def _name(kind: int, text: str) -> bytes:
-    return _attribute(kind, text.encode() + b"\0")
+    return attribute(kind, text.encode() + b"\0")
 
 
 def _info(index: int = 0, flags: int = 0, change: int = 0, family: int = socket.AF_UNSPEC) -> bytes:
@@ -106,10 +96,10 @@ def veth(netlink: Netlink, name: str, master: int, peer: str, namespace: int, ma
     if mtu:
         inner += _number(_IFLA_MTU, mtu)
         outer += _number(_IFLA_MTU, mtu)
-    kind = _nested(
+    kind = nested(
         _IFLA_LINKINFO,
-        _attribute(_IFLA_INFO_KIND, b"veth\0"),
-        _nested(_IFLA_INFO_DATA, _attribute(_VETH_INFO_PEER, inner)),
+        attribute(_IFLA_INFO_KIND, b"veth\0"),
+        nested(_IFLA_INFO_DATA, attribute(_VETH_INFO_PEER, inner)),
     )
     return netlink.request(RTM_NEWLINK, _F_CREATE | _F_EXCL, _info(0, _IFF_UP, _IFF_UP) + outer + kind)
 
@@ -129,15 +119,15 @@ def sub_interface(
         body += _hardware(mac)
         data = _number(_IFLA_MACVLAN_MODE, mode)
     else:
-        data = _attribute(_IFLA_IPVLAN_MODE, struct.pack("H", mode)) + _attribute(
+        data = attribute(_IFLA_IPVLAN_MODE, struct.pack("H", mode)) + attribute(
             _IFLA_IPVLAN_FLAGS, struct.pack("H", flags)
         )
-    info = _nested(_IFLA_LINKINFO, _name(_IFLA_INFO_KIND, kind), _nested(_IFLA_INFO_DATA, data))
+    info = nested(_IFLA_LINKINFO, _name(_IFLA_INFO_KIND, kind), nested(_IFLA_INFO_DATA, data))
     return netlink.request(RTM_NEWLINK, _F_CREATE | _F_EXCL, _info() + body + info)
 
 
 def _hardware(mac: str) -> bytes:
-    return _attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
+    return attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
 
 
 def without_link_local(netlink: Netlink, index: int) -> bytes:
@@ -145,8 +135,8 @@ def without_link_local(netlink: Netlink, index: int) -> bytes:
 
     A message of its own: the kernel does not look at this when it makes an interface.
     """
-    mode = _nested(socket.AF_INET6, _attribute(_IFLA_INET6_ADDR_GEN_MODE, b"\1"))
-    return netlink.request(RTM_NEWLINK, 0, _info(index) + _nested(_IFLA_AF_SPEC, mode))
+    mode = nested(socket.AF_INET6, attribute(_IFLA_INET6_ADDR_GEN_MODE, b"\1"))
+    return netlink.request(RTM_NEWLINK, 0, _info(index) + nested(_IFLA_AF_SPEC, mode))
 
 
 def up(netlink: Netlink, index: int) -> bytes:
@@ -184,21 +174,21 @@ def bridge_port(netlink: Netlink, index: int, *, hairpin: bool | None = None, is
     """``hairpin``: frames may leave by the port they came from. ``isolated``: they reach no other isolated port."""
     flags = b""
     if hairpin is not None:
-        flags += _attribute(_IFLA_BRPORT_MODE, bytes([hairpin]))
+        flags += attribute(_IFLA_BRPORT_MODE, bytes([hairpin]))
     if isolated is not None:
-        flags += _attribute(_IFLA_BRPORT_ISOLATED, bytes([isolated]))
-    return netlink.request(_RTM_SETLINK, 0, _info(index, family=socket.AF_BRIDGE) + _nested(_IFLA_PROTINFO, flags))
+        flags += attribute(_IFLA_BRPORT_ISOLATED, bytes([isolated]))
+    return netlink.request(_RTM_SETLINK, 0, _info(index, family=socket.AF_BRIDGE) + nested(_IFLA_PROTINFO, flags))
 
 
 def address(netlink: Netlink, index: int, value: Address, prefix: int, *, remove: bool = False) -> bytes:
     """Give an interface an address; IPv6 without the second that duplicate address detection takes."""
     packed, family = value.packed, _family(value)
     flags = 0 if value.version == 4 else _IFA_F_NODAD
-    body = struct.pack("BBBBi", family, prefix, flags, 0, index) + _attribute(_IFA_LOCAL, packed)
-    body += _attribute(_IFA_ADDRESS, packed)
+    body = struct.pack("BBBBi", family, prefix, flags, 0, index) + attribute(_IFA_LOCAL, packed)
+    body += attribute(_IFA_ADDRESS, packed)
     if value.version == 4 and prefix < 31:
         host_bits = (1 << (32 - prefix)) - 1
-        body += _attribute(_IFA_BROADCAST, (int(value) | host_bits).to_bytes(4, "big"))
+        body += attribute(_IFA_BROADCAST, (int(value) | host_bits).to_bytes(4, "big"))
     if remove:
         return netlink.request(_RTM_DELADDR, 0, body)
     return netlink.request(_RTM_NEWADDR, _F_CREATE | _F_REPLACE, body)
@@ -212,7 +202,7 @@ def default_route(
     scope = 0 if gateway is not None or version == 6 else _RT_SCOPE_LINK
     body = struct.pack("BBBBBBBBI", family, 0, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0)
     if gateway is not None:
-        body += _attribute(_RTA_GATEWAY, gateway.packed)
+        body += attribute(_RTA_GATEWAY, gateway.packed)
     body += _number(_RTA_OIF, index)
     if remove:
         return netlink.request(_RTM_DELROUTE, 0, body)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 
 RTM_NEWLINK = 16
+_NESTED = 0x8000
 _NLM_F_REQUEST = 1
 _NLM_F_ACK = 4
 _NLM_F_DUMP = 0x300
@@ -91,6 +92,17 @@ class Netlink:
                     raise OSError(code, os.strerror(code), "netlink")
                 yield found, data[offset + 16 : offset + length]
                 offset += (length + 3) & ~3
+
+
+def attribute(kind: int, data: bytes) -> bytes:
+    """One struct nlattr, padded."""
+    length = 4 + len(data)
+    return struct.pack("HH", length, kind) + data + bytes(-length & 3)
+
+
+def nested(kind: int, *inner: bytes) -> bytes:
+    """One that holds others."""
+    return attribute(kind | _NESTED, b"".join(inner))
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import socket
 import struct
 
-from core.linux.netlink import Netlink
+from core.linux.netlink import Netlink, attribute, nested
 
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NEWTABLE, _NEWCHAIN, _NEWRULE = 0, 3, 6
 _CREATE, _APPEND = 0x400, 0x800
-_NESTED = 0x8000
 _HOOK_OUTPUT = 3
 _PRIORITY_DSTNAT = -100
 _ACCEPT = 1
@@ -32,7 +31,7 @@ def redirect(address: str, port: int, target: int) -> None:
     host = socket.inet_aton(address)
     with Netlink(_NETLINK_NETFILTER) as netlink:
         requests = [
-            _message(netlink, _NEWTABLE, _CREATE, _attribute(1, _TABLE)),
+            _message(netlink, _NEWTABLE, _CREATE, attribute(1, _TABLE)),
             _message(netlink, _NEWCHAIN, _CREATE, _chain()),
         ]
         for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_TCP):
@@ -51,23 +50,14 @@ def _message(netlink: Netlink, kind: int, flags: int, body: bytes) -> bytes:
     return netlink.request(_SUBSYSTEM << 8 | kind, flags, header + body)
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
-    length = 4 + len(data)
-    return struct.pack("HH", length, kind) + data + bytes(-length & 3)
-
-
-def _nested(kind: int, *attributes: bytes) -> bytes:
-    return _attribute(kind | _NESTED, b"".join(attributes))
-
-
 def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack(">i", value))
+    return attribute(kind, struct.pack(">i", value))
 
 
 def _chain() -> bytes:
     """``type nat hook output priority dstnat; policy accept``"""
-    hook = _nested(4, _number(1, _HOOK_OUTPUT), _number(2, _PRIORITY_DSTNAT))
-    return _attribute(1, _TABLE) + _attribute(3, _CHAIN) + hook + _number(5, _ACCEPT) + _attribute(7, b"nat\0")
+    hook = nested(4, _number(1, _HOOK_OUTPUT), _number(2, _PRIORITY_DSTNAT))
+    return attribute(1, _TABLE) + attribute(3, _CHAIN) + hook + _number(5, _ACCEPT) + attribute(7, b"nat\0")
 
 
 def _rule(protocol: int, host: bytes, port: int, target: int) -> bytes:
@@ -79,17 +69,17 @@ def _rule(protocol: int, host: bytes, port: int, target: int) -> bytes:
         _equals(bytes([protocol])),
         _expression(b"payload", _number(1, 1), _number(2, _TRANSPORT_HEADER), _number(3, 2), _number(4, 2)),
         _equals(struct.pack(">H", port)),
-        _expression(b"immediate", _number(1, 1), _nested(2, _attribute(1, host))),
-        _expression(b"immediate", _number(1, 2), _nested(2, _attribute(1, struct.pack(">H", target)))),
+        _expression(b"immediate", _number(1, 1), nested(2, attribute(1, host))),
+        _expression(b"immediate", _number(1, 2), nested(2, attribute(1, struct.pack(">H", target)))),
         _expression(b"nat", _number(1, _NAT_DNAT), _number(2, socket.AF_INET), _number(3, 1), _number(5, 2)),
     )
-    return _attribute(1, _TABLE) + _attribute(2, _CHAIN) + _nested(4, *expressions)
+    return attribute(1, _TABLE) + attribute(2, _CHAIN) + nested(4, *expressions)
 
 
 def _equals(value: bytes) -> bytes:
     """Register 1 is ``value``, else the rule ends here."""
-    return _expression(b"cmp", _number(1, 1), _number(2, 0), _nested(3, _attribute(1, value)))
+    return _expression(b"cmp", _number(1, 1), _number(2, 0), nested(3, attribute(1, value)))
 
 
 def _expression(name: bytes, *attributes: bytes) -> bytes:
-    return _nested(1, _attribute(1, name + b"\0"), _nested(2, *attributes))
+    return nested(1, attribute(1, name + b"\0"), nested(2, *attributes))
