@@ -146,7 +146,7 @@ def gateway_of(network: Network, version: int) -> Address | None:
     return next((s.gateway for s in network.subnets if s.version == version and s.gateway is not None), None)
 
 
-def reroute(namespace: int, gateways: Sequence[tuple[Endpoint, Network]], lost: Sequence[int] = ()) -> None:
+def reroute(namespace: int, gateways: Sequence[tuple[Endpoint, Network]]) -> None:
     """Set the default routes anew; the kernel took those of a removed interface away itself. Raises KernelError."""
 
     def work() -> None:

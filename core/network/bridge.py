@@ -201,11 +201,6 @@ def outside(marker: str) -> list[str]:
         return []
 
 
-def has_ipv6() -> bool:
-    """Whether this kernel has IPv6."""
-    return os.path.exists(f"{_SYSCTL}/ipv6")
-
-
 def _read(path: str) -> str:
     try:
         with open(f"{_SYSCTL}/{path}", encoding="ascii") as file:
