@@ -1,6 +1,7 @@
 """DNS messages (RFC 1035, 6891) as far as a container's resolver reads and writes them. Pure.
 
-Only questions are taken apart; what comes from other servers is checked and handed on as it is.
+Only questions are taken apart; what comes from other servers is checked and handed on as it is. Nothing here raises
+for what a client or a server sent but :class:`Malformed`: the resolver is part of a container's monitor.
 """
 
 from __future__ import annotations
@@ -14,15 +15,21 @@ IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP = 0, 1, 2, 3, 4
 TTL = 600
 _HEADER = struct.Struct(">HHHHHH")
+#: Of a record, behind its name: type, class, seconds, bytes of data.
+_RECORD = struct.Struct(">HHIH")
 _RESPONSE, _OPCODE, _TRUNCATED, _DESIRED, _AVAILABLE = 0x8000, 0x7800, 0x0200, 0x0100, 0x0080
 _POINTER = b"\xc0\x0c"  # to the question's name
 _SMALLEST, _LARGEST = 512, 4096
+_LONGEST_NAME = 255
+#: OPT records (RFC 6891): ours, and the one that says BADVERS, whose upper bits stand where others have a lifetime.
+_OURS = b"\0" + _RECORD.pack(OPT, _LARGEST, 0, 0)
+_BAD_VERSION = b"\0" + _RECORD.pack(OPT, _LARGEST, 1 << 24, 0)
 
 
 class Query(NamedTuple):
     """One question. ``name`` has no final dot, ``question`` is it as it came (name, type, class).
 
-    ``size`` is how large an answer over UDP may be; ``extended``: the client knows EDNS.
+    ``size`` is how many bytes an answer over UDP may have; ``extended``: the client knows EDNS.
     """
 
     id: int
@@ -58,10 +65,12 @@ def parse(packet: bytes) -> Query:
         raise Malformed(_bare(number, flags, FORMERR))
     kind, family = struct.unpack_from(">HH", packet, end)
     question = packet[_HEADER.size : end + 4]
-    size = _payload(packet, end + 4) if additional else 0
+    size, version = _option(packet, end + 4) if additional else (-1, 0)
+    if version:
+        raise Malformed(_bare(number, flags, NOERROR, question, _BAD_VERSION))
     if family not in (IN, ANY):
         raise Malformed(_bare(number, flags, NOTIMP))
-    return Query(number, flags, name, kind, question, min(max(size, _SMALLEST), _LARGEST), size > 0)
+    return Query(number, flags, name, kind, question, min(max(size, _SMALLEST), _LARGEST), size >= 0)
 
 
 def _name(packet: bytes, offset: int) -> tuple[str, int]:
@@ -81,45 +90,60 @@ def _name(packet: bytes, offset: int) -> tuple[str, int]:
     return "", -1
 
 
-def _payload(packet: bytes, offset: int) -> int:
-    """The size in the OPT record that follows the question (RFC 6891, 6.1.2), 0 without one."""
-    if packet[offset : offset + 1] == b"\0" and offset + 5 <= len(packet):
-        kind, size = struct.unpack_from(">HH", packet, offset + 1)
-        return size if kind == OPT else 0
-    return 0
+def _option(packet: bytes, offset: int) -> tuple[int, int]:
+    """(payload, version) of the OPT record that follows the question (RFC 6891, 6.1.2), (-1, 0) without one."""
+    if offset + _RECORD.size >= len(packet) or packet[offset]:
+        return -1, 0
+    kind, size, extended, _ = _RECORD.unpack_from(packet, offset + 1)
+    return (size, extended >> 16 & 0xFF) if kind == OPT else (-1, 0)
 
 
-def _bare(number: int, flags: int, code: int) -> bytes:
-    return _HEADER.pack(number, _RESPONSE | (flags & (_OPCODE | _DESIRED)) | code, 0, 0, 0, 0)
+def _bare(number: int, flags: int, code: int, question: bytes = b"", option: bytes = b"") -> bytes:
+    flags = _RESPONSE | (flags & (_OPCODE | _DESIRED)) | code
+    return _HEADER.pack(number, flags, len(question) > 0, 0, 0, len(option) > 0) + question + option
 
 
 def answer(query: Query, code: int, records: list[tuple[int, bytes]], limit: int) -> bytes:
-    """A reply; ``records`` are (type, data) of the question's own name. Longer than ``limit``: cut, and said so."""
-    body = b"".join(_POINTER + struct.pack(">HHIH", kind, IN, TTL, len(data)) + data for kind, data in records)
-    option = b"\0" + struct.pack(">HHIH", OPT, _LARGEST, 0, 0) if query.extended else b""
+    """A reply of at most ``limit`` bytes; ``records`` are (type, data) of the question's own name.
+
+    When they do not fit it has those that do, and says so: there are clients that never ask again over TCP.
+    """
+    option = _OURS if query.extended else b""
     flags = _RESPONSE | _AVAILABLE | (query.flags & _DESIRED) | code
-    count = len(records)
-    if _HEADER.size + len(query.question) + len(body) + len(option) > limit:
-        flags, body, count = flags | _TRUNCATED, b"", 0
-    return _HEADER.pack(query.id, flags, 1, count, 0, len(option) > 0) + query.question + body + option
+    room = limit - _HEADER.size - len(query.question) - len(option)
+    pieces = []
+    for kind, data in records:
+        piece = _POINTER + _RECORD.pack(kind, IN, TTL, len(data)) + data
+        room -= len(piece)
+        if room < 0:
+            flags |= _TRUNCATED
+            break
+        pieces.append(piece)
+    header = _HEADER.pack(query.id, flags, 1, len(pieces), 0, len(option) > 0)
+    return b"".join([header, query.question, *pieces, option])
 
 
 def encode_name(name: str) -> bytes:
-    """A name as it is written in a record's data. Raises ValueError for a label that is too long."""
+    """A name as it is written in a record's data; b"" for what is none: a container may well be called ``a..b``."""
     out = b""
     for label in name.split("."):
         piece = label.encode("latin-1", "replace")
         if not 0 < len(piece) < 64:
-            raise ValueError(name)
+            return b""
         out += bytes([len(piece)]) + piece
-    return out + b"\0"
+    return out + b"\0" if len(out) < _LONGEST_NAME else b""
 
 
-def address_data(address: str) -> tuple[int, bytes]:
-    """An A or AAAA record's type and data."""
-    if ":" in address:
-        return AAAA, socket.inet_pton(socket.AF_INET6, address)
-    return A, socket.inet_pton(socket.AF_INET, address)
+def address_records(addresses: list[str]) -> list[tuple[int, bytes]]:
+    """A and AAAA records, as (type, data); what is no address is left out."""
+    found = []
+    for address in addresses:
+        kind, family = (AAAA, socket.AF_INET6) if ":" in address else (A, socket.AF_INET)
+        try:
+            found.append((kind, socket.inet_pton(family, address)))
+        except (OSError, ValueError):
+            continue
+    return found
 
 
 def reverse_address(name: str) -> str:
@@ -145,11 +169,12 @@ def answers(packet: bytes, number: int, question: bytes) -> bool:
     if len(packet) < _HEADER.size:
         return False
     found, flags, questions, *_ = _HEADER.unpack_from(packet)
-    if found != number or not flags & _RESPONSE:
+    if found != number or not flags & _RESPONSE or flags & _OPCODE:
         return False
-    end = _HEADER.size + len(question)
-    # A server that refuses may leave the question out.
-    return questions == 0 or packet[_HEADER.size : end].lower() == question.lower()
+    if not questions:  # a server that refuses may leave it out
+        return code(packet) not in (NOERROR, NXDOMAIN)
+    theirs = packet[_HEADER.size : _HEADER.size + len(question)]
+    return questions == 1 and theirs[-4:] == question[-4:] and theirs[:-4].lower() == question[:-4].lower()
 
 
 def code(packet: bytes) -> int:

@@ -6,7 +6,8 @@ a high port, and a rule there leads port 53 to it: a socket on port 53 itself wo
 
 What it does not know it asks of others: from the host's namespace, where also a stub on 127.0.0.53 answers, or, with
 servers of the person's own (``--dns``), from the container's. Each question goes out under a number and a port of its
-own. On internal networks nothing is asked: an unknown name does not exist there.
+own. On internal networks nobody outside is asked: an unknown name does not exist there. (moby says SERVFAIL, which
+musl's resolver takes for a reason to wait and ask again.)
 """
 
 from __future__ import annotations
@@ -120,10 +121,11 @@ class Resolver:
         if local is not None:
             reply(dns.answer(query, dns.NOERROR, local, limit))
             return
-        if not self._names.forwards:
+        upstream = self._names.upstream()
+        if upstream is None:
             reply(dns.answer(query, dns.NXDOMAIN, [], limit))
             return
-        servers, from_host = self._names.upstream()
+        servers, from_host = upstream
         failed = dns.answer(query, dns.SERVFAIL, [], limit)
         if not servers or len(self._questions) >= _MAX_WAITING:
             reply(failed)
@@ -137,14 +139,16 @@ class Resolver:
         if query.kind == dns.PTR:
             address = dns.reverse_address(query.name)
             name = self._names.name_of(address) if address else ""
-            return [(dns.PTR, dns.encode_name(name))] if name else None
-        if query.kind == dns.SRV:
-            return self._service(query.name)
+            if name:
+                return _naming(dns.PTR, b"", name)
+        elif query.kind == dns.SRV:
+            service = self._service(query.name)
+            if service is not None:
+                return service
         addresses = self._names.addresses(query.name) if query.name else None
         if addresses is None:
             return None
-        records = [dns.address_data(address) for address in addresses]
-        found = [record for record in records if query.kind in (record[0], dns.ANY)]
+        found = [record for record in dns.address_records(addresses) if query.kind in (record[0], dns.ANY)]
         # Several answers: another one is first each time.
         self._turn += 1
         first = self._turn % len(found) if found else 0
@@ -155,11 +159,11 @@ class Resolver:
         service, _, rest = name.partition(".")
         protocol, _, host = rest.partition(".")
         port = service.removeprefix("_")
-        if protocol not in ("_tcp", "_udp") or not port.isdecimal() or int(port) > 65535:
+        if protocol.lower() not in ("_tcp", "_udp") or not port.isdecimal() or int(port) > 65535:
             return None
         if self._names.addresses(host) is None:
             return None
-        return [(dns.SRV, bytes(4) + int(port).to_bytes(2, "big") + dns.encode_name(host))]
+        return _naming(dns.SRV, bytes(4) + int(port).to_bytes(2, "big"), host)
 
     # --- the others' side ------------------------------------------------------------------------------
 
@@ -171,19 +175,9 @@ class Resolver:
         """A socket towards ``server``, connecting. Raises OSError."""
 
         def make() -> socket.socket:
-            family = socket.AF_INET6 if ":" in server else socket.AF_INET
-            kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-            return socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            return _connecting(server, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
 
-        sock = make() if from_host else netns.inside(self._ns_fd, make)
-        try:
-            sock.connect((server.partition("%")[0], _DNS))
-        except BlockingIOError:
-            pass
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+        return make() if from_host else netns.inside(self._ns_fd, make)
 
     @property
     def poller(self) -> Poller:
@@ -371,6 +365,30 @@ class Connection:
         self._poller.forget(self._socket.fileno())
         self._socket.close()
         self._left(self)
+
+
+def _naming(kind: int, data: bytes, name: str) -> list[tuple[int, bytes]]:
+    """A record whose data end with a name; none for a name that DNS cannot say."""
+    encoded = dns.encode_name(name)
+    return [(kind, data + encoded)] if encoded else []
+
+
+def _connecting(server: str, kind: int) -> socket.socket:
+    """A socket on its way to ``server``, an address with its zone, if any, by name or number. Raises OSError."""
+    host, _, zone = server.partition("%")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    scope = 0
+    if zone:  # of a link-local address; a number as systemd-resolved writes it
+        scope = int(zone) if zone.isdecimal() and len(zone) < 10 else socket.if_nametoindex(zone)
+    sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        sock.connect((host, _DNS, 0, scope) if family == socket.AF_INET6 else (host, _DNS))
+    except BlockingIOError:
+        pass
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _open() -> tuple[socket.socket, socket.socket]:

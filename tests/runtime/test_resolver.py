@@ -117,9 +117,46 @@ def test_reverse_and_services(inside: Inside) -> None:
         reverse = box.ask(dns.reverse_name("10.0.0.2"), dns.PTR)
         assert reverse is not None
         assert reverse.texts(dns.PTR) == ["web.app"]
-        service = box.ask("_80._tcp.web", dns.SRV)
-        assert service is not None
-        assert service.texts(dns.SRV) == ["80 web"]
+        for name, host in (("_80._tcp.web", "web"), ("_80._TCP.Web.app", "Web.app"), ("_80._udp.WEB", "WEB")):
+            service = box.ask(name, dns.SRV)
+            assert service is not None
+            assert service.texts(dns.SRV) == [f"80 {host}"]
+
+    inside(body)
+
+
+def test_names_that_dns_cannot_say(inside: Inside) -> None:
+    """A neighbour may be called so; who asks for it has no name, and goes on."""
+
+    def body(box: Box) -> None:
+        strange = {"10.0.0.3": "x" * 70, "10.0.0.4": "a..b", "10.0.0.5": "end."}
+        box.write("table.json", {"name": "app", "names": {"a..b": ["10.0.0.4"]}, "reverse": strange})
+        for address in strange:
+            answer = box.ask(dns.reverse_name(address), dns.PTR)
+            assert answer is not None
+            assert (answer.code, answer.answers) == (dns.NOERROR, [])
+        # One label with dots in it.
+        label = b"_80._tcp.a..b"
+        packet = b"\x00\x07\x01\x00\x00\x01" + bytes(6) + bytes([len(label)]) + label + b"\x00\x00\x21\x00\x01"
+        replies: list[bytes] = []
+        box.resolver.handle(packet, replies.append, stream=False)
+        assert struct.unpack_from(">HHH", replies[0], 2) == (0x8180, 1, 0)
+
+    inside(body)
+
+
+def test_types_that_a_known_name_has_none_of(inside: Inside) -> None:
+    """They are answered here: nobody outside hears what the neighbours are called."""
+
+    def body(box: Box) -> None:
+        with _server("127.0.0.2") as outside:
+            outside.setblocking(False)
+            for kind in (dns.PTR, dns.SRV, dns.TXT, dns.CNAME, 15, 65):
+                answer = box.ask("web", kind)
+                assert answer is not None
+                assert (answer.code, answer.answers) == (dns.NOERROR, []), kind
+            with pytest.raises(BlockingIOError):
+                outside.recv(512)
 
     inside(body)
 
