@@ -53,7 +53,11 @@ def test_it_can_be_repeated_and_removed(engine: Engine) -> None:
 def test_a_first_run_starts_the_engine_and_the_demo(engine: Engine) -> None:
     surroundings = {k: v for k, v in engine.environment().items() if k not in ("DOCKYARD_HOST", "DOCKER_HOST")}
     argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", FIRST_RUN, "sh", *engine.command]
-    done = engine.netns_run(argv, env=surroundings, check=True)
+    try:
+        done = engine.netns_run(argv, env=surroundings, check=True)
+    finally:  # an engine that ends leaves its rules in force: this one's would stay in the other's namespace
+        engine.netns.nft("add table inet dockyard-main\ndelete table inet dockyard-main")
+        engine.netns.run(["ip", "link", "delete", "dockyard0"], check=False)
     first, _, rest = done.stdout.partition("=== again\n")
     again, _, removed = rest.partition("=== removed\n")
     for text in (first, again):

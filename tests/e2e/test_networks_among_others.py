@@ -11,7 +11,7 @@ from tests.network import boxes, clients, firewalls, lan, servers
 from tests.network.boxes import serve, start, within
 from tests.network.dockerd import Dockerd, ours
 from tests.network.lan import Lan
-from tests.network.state import state
+from tests.network.state import State, state
 from tests.support import Engine, wait_until
 
 BOTH = ("-p", "8080:80", "-p", "8080:80/udp")
@@ -83,9 +83,15 @@ def test_a_flushed_rule_set_comes_back(engine: Engine, lan: Lan) -> None:
     for _ in range(2):
         engine.netns.nft("flush ruleset")
         # The rules alone: an interface of an earlier test's container goes when the kernel comes to it.
-        wait_until(lambda: before.rules <= state(engine.netns).rules, 10, "the rules are there again")
+        wait_until(
+            lambda: not _left_out(engine, before), 10, f"the rules are there again: {_left_out(engine, before)[:3]}"
+        )
         assert troubles(engine, lan) == []
         assert before.rules == state(engine.netns).rules
+
+
+def _left_out(engine: Engine, before: State) -> list[str]:
+    return sorted(before.rules - state(engine.netns).rules)
 
 
 @ours
