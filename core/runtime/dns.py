@@ -20,6 +20,8 @@ _RECORD = struct.Struct(">HHIH")
 _RESPONSE, _OPCODE, _TRUNCATED, _DESIRED, _AVAILABLE = 0x8000, 0x7800, 0x0200, 0x0100, 0x0080
 _POINTER = b"\xc0\x0c"  # to the question's name
 _SMALLEST, _LARGEST = 512, 4096
+#: Bytes of a question: one has a name, some types and an option or two. What waits for others is kept whole.
+MAX_QUESTION = 4096
 _LONGEST_NAME = 255
 #: OPT records (RFC 6891): ours, and the one that says BADVERS, whose upper bits stand where others have a lifetime.
 _OURS = b"\0" + _RECORD.pack(OPT, _LARGEST, 0, 0)
@@ -58,7 +60,7 @@ def parse(packet: bytes) -> Query:
         raise Malformed
     if flags & _OPCODE:
         raise Malformed(_bare(number, flags, NOTIMP))
-    if questions != 1 or answers or authorities:
+    if questions != 1 or answers or authorities or len(packet) > MAX_QUESTION:
         raise Malformed(_bare(number, flags, FORMERR))
     name, end = _name(packet, _HEADER.size)
     if end + 4 > len(packet) or end < 0:

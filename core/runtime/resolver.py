@@ -71,7 +71,7 @@ class Resolver:
     def _datagrams(self, events: int) -> None:
         for _ in range(_MAX_PER_EVENT):
             try:
-                packet, client = self._udp.recvfrom(_LARGEST)
+                packet, client = self._udp.recvfrom(dns.MAX_QUESTION + 1)
             except OSError:
                 return
             self.handle(packet, self._reply_to(client), stream=False)
@@ -286,7 +286,10 @@ class Question:
 
 
 class Connection:
-    """A TCP connection of the container: messages with their length before them (RFC 1035, 4.2.2)."""
+    """A TCP connection of the container: messages with their length before them (RFC 1035, 4.2.2).
+
+    A client that has no more to ask may say so and still wait for its answers.
+    """
 
     def __init__(
         self,
@@ -301,6 +304,8 @@ class Connection:
         self._left = left
         self._received = bytearray()
         self._waiting = bytearray()
+        self._unanswered = 0
+        self._ended = False
         self._closed = False
         sock.setblocking(False)
         self._timer = poller.call_later(_IDLE, self.close)
@@ -320,9 +325,14 @@ class Connection:
             self.close()
 
     def _read(self) -> None:
-        data = self._socket.recv(_LARGEST)
+        # A little at a time: the monitor has more to do than to answer who asks much at once.
+        data = self._socket.recv(dns.MAX_QUESTION)
         if not data:
-            self.close()
+            if self._ended:
+                self.close()
+                return
+            self._ended = True
+            self._flush()
             return
         self._timer.cancel()
         self._timer = self._poller.call_later(_IDLE, self.close)
@@ -333,6 +343,7 @@ class Connection:
                 break
             packet = bytes(self._received[2 : 2 + length])
             del self._received[: 2 + length]
+            self._unanswered += 1
             self._handle(packet, self._reply, stream=True)
             if self._closed:
                 return
@@ -343,6 +354,7 @@ class Connection:
         if len(self._waiting) > _LARGEST:
             self.close()  # it asks and does not read
             return
+        self._unanswered -= 1
         self._waiting += len(packet).to_bytes(2, "big") + packet
         try:
             self._flush()
@@ -351,10 +363,15 @@ class Connection:
 
     def _flush(self) -> None:
         try:
-            del self._waiting[: self._socket.send(self._waiting)]
+            if self._waiting:
+                del self._waiting[: self._socket.send(self._waiting)]
         except BlockingIOError:
             pass
-        self._poller.watch(self._socket.fileno(), WRITE if self._waiting else READ, self._event)
+        if self._ended and not self._waiting and not self._unanswered:
+            self.close()
+            return
+        wanted = WRITE if self._waiting else 0 if self._ended else READ
+        self._poller.watch(self._socket.fileno(), wanted, self._event)
 
     def close(self) -> None:
         """End it."""
