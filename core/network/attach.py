@@ -50,7 +50,11 @@ class Cables:
                 self._make(namespace, plug)
             except OSError as error:
                 raise _as_ours(error, plug) from error
-        netns.inside(namespace, lambda: _configure(plugs, gateways))
+        try:
+            netns.inside(namespace, lambda: _configure(plugs, gateways))
+        except OSError as error:
+            what = ", ".join(plug.network.name for plug in plugs)
+            raise DockyardError(f"configure the interfaces of network {what}: {error.strerror}") from error
 
     def _make(self, namespace: int, plug: Plug) -> None:
         network, endpoint = plug.network, plug.endpoint

@@ -146,6 +146,8 @@ def _subnet(item: dict[str, Any]) -> Subnet | None:
     if pool.version != prefix.version or not _within(pool, prefix):
         raise InvalidArgument(f"ip range {pool} is not in the subnet {prefix}")
     gateway = _address("Gateway", _text(item, "Gateway")) if _text(item, "Gateway") else first_address(prefix)
+    if prefix.num_addresses > 2 and gateway in (prefix.network_address, prefix.broadcast_address):
+        raise InvalidArgument(f"gateway {gateway} is the first or the last address of {prefix}, which no machine has")
     auxiliary = _map(item, "AuxiliaryAddresses")
     for name, address in {"gateway": str(gateway), **auxiliary}.items():
         if _address(name, address) not in prefix:

@@ -65,6 +65,7 @@ def test_everything_that_is_taken() -> None:
         ({"IPAM": {"Config": [{"Subnet": "x"}]}}, "invalid Subnet"),
         ({"IPAM": {"Config": [{"Gateway": "10.0.0.1"}]}}, "need a subnet"),
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "Gateway": "10.1.0.1"}]}}, "not in the subnet"),
+        ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "Gateway": "10.0.0.0"}]}}, "no machine has"),
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "IPRange": "10.1.0.0/24"}]}}, "not in the subnet"),
         ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, "add --ipv6"),
         ({"IPAM": {"Config": [{"Subnet": "10.0.0.0/8"}, {"Subnet": "10.1.0.0/16"}]}}, "overlap"),
