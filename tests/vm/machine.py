@@ -183,7 +183,7 @@ def _qemu(folder: Path, chosen: Kernel, variables: dict[str, str], memory: int, 
     )
     return [
         "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi",
-        "-cpu", "max", "-smp", "2", "-m", str(memory), "-display", "none", "-nodefaults", "-no-user-config",
+        "-cpu", "max", "-smp", "1", "-m", str(memory), "-display", "none", "-nodefaults", "-no-user-config",
         "-no-reboot", "-nic", "none",
         "-object", f"memory-backend-memfd,id=mem,size={memory}M,share=on", "-numa", "node,memdev=mem",
         "-chardev", f"socket,id=fs,path={folder}/fs",
