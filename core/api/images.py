@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.image.model import Image
 
 _TAR = "application/x-tar"
-_FILTERS = ("before", "dangling", "label", "reference", "since", "until")
+_FILTERS = ("before", "dangling", "label", "protected", "reference", "since", "until")
 
 
 async def list_all(call: Call) -> StreamResponse:
@@ -71,13 +71,20 @@ def _matches(image: Image, filters: dict[str, list[str]]) -> bool:
         key, equals, wanted = value.partition("=")
         if key not in labels or (equals and labels[key] != wanted):
             return False
-    dangling = filters.get("dangling")
-    if dangling and dangling[0].lower() not in ("true", "false", "1", "0"):
-        raise InvalidArgument(f"invalid filter 'dangling=[{dangling[0]}]'")
-    if dangling and (dangling[0].lower() in ("true", "1")) == bool(image.tags):
+    if not (_is_as(filters, "dangling", not image.tags) and _is_as(filters, "protected", image.protected)):
         return False
     references = filters.get("reference")
     return not references or any(_is_reference(tag, references) for tag in image.tags)
+
+
+def _is_as(filters: dict[str, list[str]], name: str, value: bool) -> bool:
+    """Whether a filter of true and false lets this value through."""
+    wanted = filters.get(name)
+    if not wanted:
+        return True
+    if wanted[0].lower() not in ("true", "false", "1", "0"):
+        raise InvalidArgument(f"invalid filter '{name}=[{wanted[0]}]'")
+    return (wanted[0].lower() in ("true", "1")) == value
 
 
 def _familiar(pattern: str) -> str:
@@ -100,6 +107,7 @@ def summary(image: Image) -> dict[str, Any]:
         "SharedSize": -1,
         "Labels": _config(image).get("Labels") or {},
         "Containers": -1,
+        **({"Protected": True} if image.protected else {}),
     }
 
 
@@ -122,6 +130,7 @@ async def inspect(call: Call) -> StreamResponse:
         "GraphDriver": {"Name": "overlay2", "Data": {}},
         "RootFS": {"Type": "layers", "Layers": list(image.layers)},
         "Metadata": {"LastTagTime": rfc3339(image.tagged)},
+        **({"Protected": True} if image.protected else {}),
     }
     if call.version < (1, 44):
         document["VirtualSize"] = image.size
@@ -132,7 +141,7 @@ async def history(call: Call) -> StreamResponse:
     """``GET /images/{name}/history``, newest step first."""
     store = call.engine.images
     image = store.get(call.parameters["name"])
-    sizes = store.layer_sizes()
+    sizes = store.layers.sizes()
     layers = iter(image.layers)
     items = [
         _step(step, image, 0 if step.get("empty_layer") else sizes.get(next(layers, ""), 0)) for step in _steps(image)
@@ -176,7 +185,7 @@ async def save(call: Call) -> StreamResponse:
         raise InvalidArgument("no image is named", hint="give names")
     store = call.engine.images
     plan = plan_of(store, names)
-    with store.keeping(plan.layers):
+    with store.layers.keeping(plan.layers):
         answer = await send_archive(call, _TAR, {}, lambda sink: asyncio.to_thread(write_archive, plan, sink))
     for image, _ in plan.images:
         call.engine.events.publish("image", "save", image.id, {"name": image.id})

@@ -50,7 +50,7 @@ class DiskUsage:
 
     def images(self) -> tuple[list[ImageUse], int]:
         """Every image that is listed, and the bytes of all layers, each counted once."""
-        sizes = self._images.layer_sizes()
+        sizes = self._images.layers.sizes()
         found = [image for image in self._images.all() if image.tags or not self._images.children(image.id)]
         owners = Counter(diff_id for image in found for diff_id in set(image.layers))
         uses = Counter(container.image_id for container in self._containers.store.all())

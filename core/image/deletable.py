@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from core.errors import Conflict
 from core.image.model import Image
 
@@ -23,3 +25,10 @@ def check_deletable(image: Image, force: bool, has_children: bool, users: list[t
 def cannot_delete(image: Image, force: str, why: str) -> Conflict:
     """The refusal that says why, and whether force would help."""
     return Conflict(f"conflict: unable to delete {image.id[7:19]} ({force}) - {why}")
+
+
+def is_of_one_repository(names: Collection[str]) -> bool:
+    """Whether an image with these tags and digests goes with one of them: one tag, the digests of its repository."""
+    tags = [name for name in names if "@" not in name]
+    repositories = {name.partition("@")[0] if "@" in name else name.rpartition(":")[0] for name in names}
+    return len(tags) <= 1 and len(repositories) <= 1

@@ -23,7 +23,7 @@ class Image:
     """An image that is here. ``layers`` are DiffIDs, base first; ``created`` in nanoseconds since the epoch.
 
     ``parent`` is the id of the image it was made from, "" when that is not known; ``tagged`` is when it last got a
-    name.
+    name; ``digests`` are ``repository@sha256:…``, as registries have it; prune leaves what is ``protected``.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Image:
     digests: tuple[str, ...] = ()
     parent: str = ""
     tagged: int = 0
+    protected: bool = False
 
     @property
     def architecture(self) -> str:

@@ -35,16 +35,16 @@ class ImagePruner:
         dangling, before = _dangling(filters), _until(filters)
         gone: list[dict[str, str]] = []
         async with self._store.quiet():
-            sizes = self._store.layer_sizes()
+            sizes = self._store.layers.sizes()
             for image in self._candidates(dangling):
                 if image.created >= before or not _has_labels(image, filters):
                     continue
-                for ref in image.tags or (image.id,):
+                for ref in [*image.tags, *image.digests] or [image.id]:
                     # It may be used by now, or gone with its child.
                     with contextlib.suppress(Conflict, NotFound):
                         gone += await self._store.remove(ref)
                         faults.point("image-prune", 1)
-            left = self._store.layer_sizes()
+            left = self._store.layers.sizes()
         freed = sum(size for diff_id, size in sizes.items() if diff_id not in left)
         self._publish("image", "prune", "", {"reclaimed": str(freed)})
         return gone, freed
@@ -57,7 +57,7 @@ class ImagePruner:
         return [
             image
             for image in self._store.all()
-            if not (image.is_host or (dangling and image.tags))
+            if not (image.is_host or image.protected or (dangling and image.tags))
             and (image.tags or not self._store.children(image.id))
             and not self._store.in_use(image.id)
         ]

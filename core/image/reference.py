@@ -49,6 +49,11 @@ class Reference(NamedTuple):
         """As people write it: ``busybox:latest``, ``ghcr.io/a/b@sha256:…``."""
         return self.repository + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
+    @property
+    def local(self) -> str:
+        """By what it is looked for here: a digest says all, whatever tag stands beside it."""
+        return f"{self.repository}@{self.digest}" if self.digest else self.familiar
+
 
 def parse(text: str) -> Reference:
     """Take a name apart; without tag and digest the tag is ``latest``. InvalidArgument names what is wrong."""

@@ -64,7 +64,7 @@ def plan_of(store: ImageStore, refs: list[str]) -> Plan:
     for image, _ in plan.images:
         plan.configs[image.id] = store.config_blob(image)
         for diff_id in image.layers:
-            plan.layers[diff_id] = store.layer_paths(diff_id)
+            plan.layers[diff_id] = store.layers.paths(diff_id)
     check(plan)
     return plan
 

@@ -94,7 +94,7 @@ class Snapshotter:
             raise from_os_error(error, "remove a snapshot") from error
         self._db.execute("DELETE FROM snapshots WHERE key = ?", (key,))
         if grave:
-            self._images.later(asyncio.to_thread(trees.discard, grave))
+            self._images.layers.later(asyncio.to_thread(trees.discard, grave))
 
     async def sweep(self, live: set[str]) -> None:
         """Remove what belongs to no living container."""

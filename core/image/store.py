@@ -10,59 +10,55 @@ import contextlib
 import json
 import os
 import time
-import uuid
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
 from core import faults, oci
 from core.db import Database
-from core.errors import Conflict, Corrupt, InvalidArgument, NotFound, from_os_error
-from core.image import archive, content, documents, host, intake, layers, model, recipe, reference, trees
+from core.errors import Conflict, Corrupt, InvalidArgument, NotFound
+from core.image import archive, content, documents, host, intake, layers, model, reference
 from core.image.content import ContentStore
-from core.image.deletable import cannot_delete, check_deletable
+from core.image.deletable import cannot_delete, check_deletable, is_of_one_repository
+from core.image.layerstore import LayerStore, Pins
 from core.image.model import Image
+from core.image.provenance import Manifest, Provenance
 from core.image.schema import MIGRATIONS
 
 Publish = Callable[..., Any]
 
 
 class ImageStore:
-    """Owns the tables images, layers, image_layers and tags, and the folders ``blobs`` and ``layers``."""
+    """Owns the tables images, image_layers, tags and digests, and the folder ``blobs``."""
 
     def __init__(self, db: Database, root: str, run: str, publish: Publish) -> None:
         self._db = db
         self._root = root
         self._publish = publish
         self._content = ContentStore(root)
-        self._layers = os.path.join(root, "layers")
-        self._recipes = os.path.join(root, "recipes")
+        self.layers = LayerStore(db, root)
+        self.provenance = Provenance(db)
         self._tmp = os.path.join(root, "tmp")
         self._hosts = os.path.join(root, "host")
         self._load_lock = asyncio.Lock()
-        #: DiffIDs that the load under way needs, and those that are being saved.
-        self._pinned: set[str] = set()
-        self._saved: Counter[str] = Counter()
-        self._later: set[asyncio.Task[Any]] = set()
         #: Who uses an image: (container id, whether it runs). Set by the engine.
         self.in_use: Callable[[str], list[tuple[str, bool]]] = lambda image_id: []
-        for folder in (self._layers, self._recipes):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
         db.migrate("image", MIGRATIONS)
         self.host_folder = host.build(self._hosts)
         self._host = model.host_image()
         self._images: dict[str, Image] = {}
         self._tags: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+        self._protected: set[str] = set()
         self._read()
 
     def _read(self) -> None:
         """What the tables say; also after a change that failed half-way."""
         self._images.clear()
-        tags: dict[str, list[str]] = {}
-        for row in self._db.execute("SELECT name, image_id FROM tags ORDER BY name"):
-            tags.setdefault(row["image_id"], []).append(row["name"])
-        self._tags = {name: image_id for image_id, names in tags.items() for name in names}
+        tags = self._db.execute("SELECT name, image_id, protected FROM tags").fetchall()
+        self._tags = {row["name"]: row["image_id"] for row in tags}
+        self._protected = {row["name"] for row in tags if row["protected"]}
+        self._digests = {row["name"]: row["image_id"] for row in self._db.execute("SELECT name, image_id FROM digests")}
         for row in self._db.execute("SELECT * FROM images"):
             config: oci.Image = json.loads(row["config"])
             self._images[row["id"]] = Image(
@@ -71,10 +67,10 @@ class ImageStore:
                 tuple(config["rootfs"]["diff_ids"]),
                 row["size"],
                 row["created"],
-                tuple(tags.get(row["id"], ())),
                 parent=row["parent"],
                 tagged=row["tagged"],
             )
+        self._refresh_names(set(self._images))
 
     # --- reading -----------------------------------------------------------------------------------
 
@@ -94,11 +90,12 @@ class ImageStore:
         """The image, and the name by which ``ref`` meant it: "" when it was an id. As Docker, a name goes first."""
         bare = ref.removeprefix("sha256:")
         is_hex = 0 < len(bare) <= 64 and all(c in "0123456789abcdef" for c in bare)
-        name = "" if is_hex and len(bare) == 64 else reference.parse(ref).familiar
+        name = "" if is_hex and len(bare) == 64 else reference.parse(ref).local
         if name == host.NAME:
             return self._host, name
-        if name in self._tags:
-            return self._images[self._tags[name]], name
+        image_id = self._tags.get(name) or self._digests.get(name)
+        if image_id:
+            return self._images[image_id], name
         found = [image for image in self.all() if image.id.startswith(f"sha256:{bare}")] if is_hex else []
         if len(found) > 1:
             raise InvalidArgument(f"multiple images found with provided prefix: {ref}", hint="write more of the id")
@@ -110,31 +107,9 @@ class ImageStore:
         """The images that were made from this one."""
         return [image for image in self._images.values() if image.parent == image_id]
 
-    def layer_sizes(self) -> dict[str, int]:
-        """DiffID → bytes of its files, of every layer."""
-        return {row["diff_id"]: row["size"] for row in self._db.execute("SELECT diff_id, size FROM layers")}
-
-    def layer_paths(self, diff_id: str) -> tuple[str, str]:
-        """A layer's folder and its recipe. NotFound when there is no such layer."""
-        row = self._db.execute("SELECT folder FROM layers WHERE diff_id = ?", (diff_id,)).fetchone()
-        if row is None:
-            raise NotFound(f"no such layer: {diff_id}")
-        return os.path.join(self._layers, row["folder"]), os.path.join(self._recipes, row["folder"])
-
     def config_blob(self, image: Image) -> bytes:
         """The config as it came, the bytes that the image's id is the digest of."""
         return self._content.read(image.id, documents.MAX_DOCUMENT)
-
-    @contextlib.contextmanager
-    def keeping(self, layers: Iterable[str]) -> Iterator[None]:
-        """These layers stay meanwhile, whatever is removed."""
-        needed = Counter(list(layers))
-        self._saved += needed
-        try:
-            yield
-        finally:
-            self._saved -= needed
-            self._forget_unused_layers()
 
     @contextlib.asynccontextmanager
     async def quiet(self) -> AsyncIterator[None]:
@@ -157,7 +132,7 @@ class ImageStore:
         )
         found: dict[str, None] = {}
         for row in rows.fetchall():
-            folder = os.path.join(self._layers, row["folder"])
+            folder = os.path.join(self.layers.folder, row["folder"])
             found[folder] = None
             if layers.is_opaque(folder):
                 break
@@ -195,8 +170,8 @@ class ImageStore:
         ``document`` is its config, with the DiffIDs of the parent's layers. Raises Corrupt and Exhausted.
         """
         made = intake.Unpacked()
-        async with self._loading_one():
-            self._pinned.update(document["rootfs"]["diff_ids"])
+        async with self._loading_one() as pins:
+            pins.add(document["rootfs"]["diff_ids"])
             try:
                 diff_id = await intake.in_thread(intake.unpack, file, self._tmp, "the container's changes", made, True)
                 faults.point("commit", 2)
@@ -208,13 +183,13 @@ class ImageStore:
 
     async def load(self, source: AsyncIterator[bytes], progress: Callable[[str], None]) -> list[str]:
         """Bring in every image of a docker-archive or OCI-archive: all, or none. Returns Docker's messages."""
-        async with self._loading_one():
+        async with self._loading_one() as pins:
             with await intake.spool(source, self._tmp) as file:
                 plain = await intake.in_thread(intake.plain, file, self._tmp)
                 with plain:
-                    return await self._load_archive(plain, progress)
+                    return await self._load_archive(plain, pins, progress)
 
-    async def _load_archive(self, file: BinaryIO, progress: Callable[[str], None]) -> list[str]:
+    async def _load_archive(self, file: BinaryIO, pins: Pins, progress: Callable[[str], None]) -> list[str]:
         made = intake.Unpacked()
         try:
             opened = await intake.in_thread(archive.Archive(file).__enter__)
@@ -223,6 +198,7 @@ class ImageStore:
                 for image in found:
                     for name in image.names:
                         self.free_name(name)
+                    pins.add(image.config["rootfs"]["diff_ids"])
                     await self._unpack_layers(opened, image, made, progress)
             faults.point("load", 1)
             messages = self._keep_all(found, made)
@@ -236,8 +212,7 @@ class ImageStore:
     ) -> None:
         """Unpack the layers that are not here yet, each verified against its DiffID."""
         for diff_id, member in zip(image.config["rootfs"]["diff_ids"], image.layers, strict=True):
-            self._pinned.add(diff_id)
-            if diff_id in made or self._has_layer(diff_id):
+            if diff_id in made or self.layers.has(diff_id):
                 continue
             progress(f"Extracting {diff_id[7:19]}")
             if not opened.is_named(member, diff_id):  # else unpacking tells all the same
@@ -258,15 +233,25 @@ class ImageStore:
             self._publish("image", "load", image.id, {"name": item.names[0] if item.names else image.id})
         return messages
 
+    def keep_pulled(self, data: bytes, config: oci.Image, tag: str, digest: str, manifest: Manifest) -> Image:
+        """An image whose layers are all here and pinned: give it its names, ``tag`` and ``digest``; each may be empty.
+
+        ``data`` is the config as it came, ``manifest`` the image's own (not an index).
+        """
+        with self._changing():
+            image_id = self._keep(data, config, intake.Unpacked(), [tag] if tag else []).id
+            if digest:
+                self.add_digest(digest, image_id)
+            self.provenance.add_manifest(image_id, manifest)
+            self.layers.end_leases(config["rootfs"]["diff_ids"])
+        return self._images[image_id]
+
     @contextlib.asynccontextmanager
-    async def _loading_one(self) -> AsyncIterator[None]:
+    async def _loading_one(self) -> AsyncIterator[Pins]:
         """One load at a time: two of the same image would unpack its layers twice. Its layers stay meanwhile."""
         async with self._load_lock:
-            try:
-                yield
-            finally:
-                self._pinned.clear()
-                self._forget_unused_layers()
+            with self.layers.pins() as pins:
+                yield pins
 
     @contextlib.contextmanager
     def _changing(self, made: intake.Unpacked | None = None) -> Iterator[None]:
@@ -276,14 +261,9 @@ class ImageStore:
                 yield
         except BaseException:
             self._read()
-            for diff_id, (name, _) in (made or {}).items():
-                if not self._has_layer(diff_id):
-                    self._bury(os.path.join(self._layers, name.removeprefix(intake.PREFIX)))
+            self.layers.bury_unplaced(made or intake.Unpacked())
             self._forget_unnamed_blobs()
             raise
-
-    def _has_layer(self, diff_id: str) -> bool:
-        return self._db.execute("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)).fetchone() is not None
 
     def _forget_unnamed_blobs(self) -> None:
         for digest in set(self._content.all()) - set(self._images):
@@ -302,12 +282,9 @@ class ImageStore:
         diff_ids = config["rootfs"]["diff_ids"]
         with self._db.transaction():
             for diff_id in diff_ids:
-                if diff_id in made and not self._has_layer(diff_id):
-                    self._place_layer(diff_id, *made[diff_id])
-            size = sum(
-                self._db.execute("SELECT size FROM layers WHERE diff_id = ?", (d,)).fetchone()["size"]
-                for d in set(diff_ids)
-            )
+                if diff_id in made and not self.layers.has(diff_id):
+                    self.layers.place(diff_id, *made[diff_id])
+            size = sum(self.layers.size(diff_id) for diff_id in set(diff_ids))
             created = model.nanoseconds(config.get("created") or "")
             self._db.execute(
                 "INSERT INTO images (id, config, created, size, parent) VALUES (?, ?, ?, ?, ?)",
@@ -316,18 +293,6 @@ class ImageStore:
             for position, diff_id in enumerate(diff_ids):
                 self._db.execute("INSERT INTO image_layers VALUES (?, ?, ?)", (image_id, position, diff_id))
         self._images[image_id] = Image(image_id, config, tuple(diff_ids), size, created, parent=parent)
-
-    def _place_layer(self, diff_id: str, folder: str, size: int) -> None:
-        name = folder.removeprefix(intake.PREFIX)
-        try:
-            # The recipe first: a layer never lies there without it.
-            os.rename(intake.recipe_path(self._tmp, folder), os.path.join(self._recipes, name))
-            faults.point("load", 2)
-            os.rename(os.path.join(self._tmp, folder), os.path.join(self._layers, name))
-            faults.point("load", 3)
-        except OSError as error:
-            raise from_os_error(error, "keep a layer in") from error
-        self._db.execute("INSERT INTO layers VALUES (?, ?, ?)", (diff_id, name, size))
 
     # --- names -------------------------------------------------------------------------------------
 
@@ -354,27 +319,59 @@ class ImageStore:
 
     def _tag(self, name: str, image_id: str) -> None:
         self._db.execute(
-            "INSERT INTO tags VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id",
+            "INSERT INTO tags (name, image_id) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET image_id = excluded.image_id",
             (name, image_id),
         )
         now = time.time_ns()
         self._db.execute("UPDATE images SET tagged = ? WHERE id = ?", (now, image_id))
         self._images[image_id] = replace(self._images[image_id], tagged=now)
-        before = self._tags.get(name)
+        before = self._tags.get(name, image_id)
         self._tags[name] = image_id
-        for changed in {before, image_id} - {None}:
-            self._refresh_tags(str(changed))
+        self._refresh_names({before, image_id})
 
-    def _refresh_tags(self, image_id: str) -> None:
-        image = self._images.get(image_id)
-        if image is not None:
-            tags = tuple(sorted(name for name, owner in self._tags.items() if owner == image_id))
-            self._images[image_id] = replace(image, tags=tags)
+    def add_digest(self, name: str, image_id: str) -> None:
+        """A registry has the image by this name, ``repository@sha256:…``."""
+        self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?)", (name, image_id))
+        before = self._digests.get(name, image_id)
+        self._digests[name] = image_id
+        self._refresh_names({before, image_id})
+
+    def protect(self, ref: str, protected: bool) -> None:
+        """Let prune leave, or take again, what has this name. InvalidArgument for an id."""
+        image, name = self._named(ref)
+        if name not in self._tags:
+            known = f", as {image.tags[0]}" if image.tags else ": give it one with `dockyard tag`"
+            raise InvalidArgument(f"{ref} is not the name of an image", hint=f"a name is protected{known}")
+        self._db.execute("UPDATE tags SET protected = ? WHERE name = ?", (int(protected), name))
+        (self._protected.add if protected else self._protected.discard)(name)
+        self._refresh_names({image.id})
+
+    def _refresh_names(self, image_ids: set[str]) -> None:
+        """Tell these images their names."""
+        tags: dict[str, list[str]] = {image_id: [] for image_id in image_ids}
+        digests: dict[str, list[str]] = {image_id: [] for image_id in image_ids}
+        for names, known in ((tags, self._tags), (digests, self._digests)):
+            for name, owner in known.items():
+                if owner in names:
+                    names[owner].append(name)
+        for image_id in image_ids & set(self._images):
+            self._images[image_id] = replace(
+                self._images[image_id],
+                tags=tuple(sorted(tags[image_id])),
+                digests=tuple(sorted(digests[image_id])),
+                protected=not self._protected.isdisjoint(tags[image_id]),
+            )
 
     def _untag(self, name: str) -> None:
-        image_id = self._tags.pop(name)
-        self._db.execute("DELETE FROM tags WHERE name = ?", (name,))
-        self._refresh_tags(image_id)
+        if name in self._tags:
+            image_id = self._tags.pop(name)
+            self._protected.discard(name)
+            self._db.execute("DELETE FROM tags WHERE name = ?", (name,))
+        else:
+            image_id = self._digests.pop(name)
+            self._db.execute("DELETE FROM digests WHERE name = ?", (name,))
+        self._refresh_names({image_id})
         self._publish("image", "untag", image_id, {"name": name})
 
     # --- going -------------------------------------------------------------------------------------
@@ -386,7 +383,8 @@ class ImageStore:
             raise InvalidArgument("the image host is part of the engine and cannot be removed")
         with self._changing():
             report = self._untag_for_removal(image, name, ref, force)
-        if report and (self._images[image.id].tags or self._is_running(image) or self.children(image.id)):
+        left = self._images[image.id]
+        if report and (left.tags or left.digests or self._is_running(image) or self.children(image.id)):
             return report
         check_deletable(image, force, bool(self.children(image.id)), self.in_use(image.id))
         report += self._delete(self._images[image.id])
@@ -405,20 +403,28 @@ class ImageStore:
         """The names that go first: the one that was said, or with an id the only one (moby: ``ImageDelete``)."""
         if name:
             users = self.in_use(image.id)
-            if users and not force and len(image.tags) == 1:
+            if users and not force and is_of_one_repository([*image.tags, *image.digests]):
                 raise Conflict(
                     f"conflict: unable to remove repository reference {ref!r} (must force) - "
                     f"container {users[0][0][:12]} is using its referenced image {image.id[7:19]}"
                 )
-            names = [name]
+            names = [name, *self._orphaned_digests(image, name)]
         else:
             check_deletable(image, force, bool(self.children(image.id)), self.in_use(image.id))
-            if len(image.tags) > 1 and not force:
+            names = [*image.tags, *image.digests]
+            if not is_of_one_repository(names) and not force:
                 raise cannot_delete(image, "must be forced", "image is referenced in multiple repositories")
-            names = list(image.tags)
         for one in names:
             self._untag(one)
         return [{"Untagged": one} for one in names]
+
+    @staticmethod
+    def _orphaned_digests(image: Image, name: str) -> list[str]:
+        """The digests of a repository go with the last of its tags."""
+        repository = name.rpartition(":")[0]
+        if "@" in name or any(tag != name and tag.rpartition(":")[0] == repository for tag in image.tags):
+            return []
+        return [digest for digest in image.digests if digest.partition("@")[0] == repository]
 
     def _is_running(self, image: Image) -> bool:
         return any(running for _, running in self.in_use(image.id))
@@ -426,75 +432,22 @@ class ImageStore:
     def _delete(self, image: Image) -> list[dict[str, str]]:
         with self._changing():
             self._db.execute("DELETE FROM images WHERE id = ?", (image.id,))
-            gone = self._take_unused_layers()
+            gone = self.layers.take_unused()
+            self._digests = {name: owner for name, owner in self._digests.items() if owner != image.id}
         del self._images[image.id]
         self._content.delete(image.id)
         for path in gone.values():
-            self._bury(path)
+            self.layers.bury(path)
         self._publish("image", "delete", image.id, {"name": image.id})
         chains = [chain for diff_id, chain in zip(image.layers, image.chain_ids, strict=True) if diff_id in gone]
         return [{"Deleted": image.id}, *({"Deleted": chain} for chain in reversed(chains))]
 
-    def _take_unused_layers(self) -> dict[str, str]:
-        """Delete the rows of layers that no image, no snapshot and no load needs: DiffID → folder, still there."""
-        used = self._lowers_in_use()
-        rows = self._db.execute(
-            "SELECT diff_id, folder FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)"
-        )
-        gone = {row["diff_id"]: os.path.join(self._layers, row["folder"]) for row in rows.fetchall()}
-        gone = {
-            key: path for key, path in gone.items() if path not in used and key not in self._pinned | self._saved.keys()
-        }
-        for diff_id in gone:
-            self._db.execute("DELETE FROM layers WHERE diff_id = ?", (diff_id,))
-        return gone
-
-    def _lowers_in_use(self) -> set[str]:
-        rows = self._db.execute("SELECT lower FROM snapshots")
-        return {folder for row in rows for folder in json.loads(row["lower"])}
-
-    def _bury(self, path: str) -> None:
-        """Remove a layer's folder, and its recipe."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self._recipes, os.path.basename(path)))
-        grave = os.path.join(self._tmp, f"gone-{uuid.uuid4().hex}")
-        try:
-            os.rename(path, grave)
-        except FileNotFoundError:
-            return
-        self.later(asyncio.to_thread(trees.discard, grave))
-
-    def later(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Let ``work`` run behind; :meth:`settle` waits for it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
-
-    async def settle(self) -> None:
-        """Wait for the deletions under way."""
-        while self._later:
-            await asyncio.wait(set(self._later))
-
     async def sweep(self) -> None:
-        """At the engine's start: delete what no row names. Nothing is loading yet."""
-        known = {row["folder"] for row in self._db.execute("SELECT folder FROM layers")}
-        for name in set(os.listdir(self._layers)) - known:
-            self._bury(os.path.join(self._layers, name))
-        for name in set(os.listdir(self._recipes)) - known:
-            os.unlink(os.path.join(self._recipes, name))
+        """At the engine's start: delete what no row names. Nothing is coming in yet."""
+        self.layers.sweep()
         self._forget_unnamed_blobs()
         for name in os.listdir(self._tmp):
-            if name.startswith((content.PREFIX, recipe.PREFIX)):
+            if name.startswith(content.PREFIX):
                 os.unlink(os.path.join(self._tmp, name))
-            elif name.startswith(intake.PREFIX):
-                self._bury(os.path.join(self._tmp, name))
-        used = self._lowers_in_use() | {self.host_folder}
-        self.later(asyncio.to_thread(host.forget_others, self._hosts, used))
-        self._forget_unused_layers()
-
-    def _forget_unused_layers(self) -> None:
-        """Layers whose image was removed while a container lay on them, or while they were loaded."""
-        with self._db.transaction():
-            gone = self._take_unused_layers()
-        for path in gone.values():
-            self._bury(path)
+        used = self.layers.lowers_in_use() | {self.host_folder}
+        self.layers.later(asyncio.to_thread(host.forget_others, self._hosts, used))

@@ -165,6 +165,14 @@ class FakeImage:
     architecture: str = "amd64"
     parent: str = ""
     tagged: int = 0
+    protected: bool = False
+
+
+class FakeLayers:
+    """The sizes of the layers of one image."""
+
+    def sizes(self) -> dict[str, int]:
+        return {layer: image.size for image in self.images for layer in image.layers}
 
 
 class FakeImages:
@@ -172,6 +180,7 @@ class FakeImages:
 
     def __init__(self) -> None:
         self.images = [FakeImage()]
+        self.layers = FakeLayers()
         self.uploads: list[bytes] = []
         self.imported: list[tuple[Any, ...]] = []
         self.failure: DockyardError | None = None
@@ -187,9 +196,6 @@ class FakeImages:
 
     def children(self, image_id: str) -> list[FakeImage]:
         return []
-
-    def layer_sizes(self) -> dict[str, int]:
-        return {layer: image.size for image in self.images for layer in image.layers}
 
     def tag(self, ref: str, target: str) -> None:
         image = self.get(ref)

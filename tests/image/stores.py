@@ -52,7 +52,7 @@ class Store:
 
     async def check(self) -> None:
         """Tables, folders and memory tell the same story, and nothing lies about."""
-        await self.images.settle()
+        await self.images.layers.settle()
         files = self.files()
         assert files["tmp"] == []
         assert files["layers"] == sorted(row["folder"] for row in self.db.execute("SELECT folder FROM layers"))

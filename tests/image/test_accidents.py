@@ -157,7 +157,7 @@ async def _load_and_die(store: Store, data: bytes, moment: str) -> None:
         asyncio.get_running_loop().call_soon(wait_for_files)
 
     if moment == "placing":
-        real = store.images._place_layer
+        real = store.images.layers.place
         placed: list[str] = []
 
         def place(diff_id: str, folder: str, size: int) -> None:
@@ -166,5 +166,5 @@ async def _load_and_die(store: Store, data: bytes, moment: str) -> None:
             if len(placed) == 2:
                 die()
 
-        store.images._place_layer = place  # type: ignore[method-assign]
+        store.images.layers.place = place  # type: ignore[method-assign]
     await store.images.load(source(), progress)

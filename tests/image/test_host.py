@@ -88,11 +88,11 @@ async def test_a_skeleton_stays_below_its_container(store: Store, make_store: Ca
         again = make_store(store.root)
         await again.snapshots.sweep({"c" * 64})
         await again.images.sweep()
-        await again.images.settle()
+        await again.images.layers.settle()
         assert again.images.host_folder != str(old)
         assert again.snapshots.mounts("c" * 64)[0]["lower"] == [str(old)]
         assert old.is_dir()
     await again.snapshots.remove("c" * 64)
     await again.images.sweep()
-    await again.images.settle()
+    await again.images.layers.settle()
     assert not old.exists()

@@ -110,7 +110,7 @@ async def test_sweep_spares_the_living(store: Store) -> None:
     for key in ("alive", "dead"):
         store.snapshots.prepare(key, store.images.get("x:1"))
     await store.snapshots.sweep({"alive"})
-    await store.images.settle()
+    await store.images.layers.settle()
     assert store.files()["snapshots"] == ["alive"]
     assert store.rows()["snapshots"] == 1
 

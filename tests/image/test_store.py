@@ -403,7 +403,7 @@ async def test_layers_stay_below_a_container(store: Store, make_store: Callable[
     store.snapshots.prepare("c" * 64, image)
     lower = store.snapshots.mounts("c" * 64)[0]["lower"]
     assert await store.images.remove("x:1", force=True) == [{"Untagged": "x:1"}, {"Deleted": image.id}]
-    await store.images.settle()
+    await store.images.layers.settle()
     assert all(map(os.path.isdir, lower))
     again = make_store(store.root)
     await again.snapshots.sweep({"c" * 64})
