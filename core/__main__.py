@@ -39,6 +39,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="ADDRESS",
         help="where ports are published that name no address (default: everywhere)",
     )
+    parser.add_argument(
+        "--config", default="", metavar="FILE", help="registries' mirrors and certificates (/etc/dockyard/engine.toml)"
+    )
     parser.add_argument("--ready-fd", type=int, default=-1, help=argparse.SUPPRESS)
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser.parse_args(arguments)
@@ -86,7 +89,7 @@ async def serve(options: argparse.Namespace) -> None:
             raise InvalidArgument(f"--{flag} is empty", hint="give a folder, or leave the option out")
     _check_address(options.ip)
     root, run = os.path.abspath(options.root), os.path.abspath(options.run)
-    configuration = Configuration(root, run, options.socket, options.ip)
+    configuration = Configuration(root, run, options.socket, options.ip, options.config)
     os.makedirs(configuration.run, mode=0o711, exist_ok=True)
     os.makedirs(os.path.join(configuration.run, "c"), mode=0o700, exist_ok=True)
     where = placement.prepare(configuration.name)

@@ -42,6 +42,8 @@ from core.db import Database
 from core.errors import Conflict, Forbidden, Unsupported
 from core.events import EventBus
 from core.image.pruning import ImagePruner
+from core.image.registry.hosts import CONFIGURATION, Hosts
+from core.image.registry.service import RegistryService
 from core.image.snapshots import Snapshotter
 from core.image.store import ImageStore
 from core.linux import cgroups, placement
@@ -63,6 +65,7 @@ class Configuration:
     run: str = "/run/dockyard"
     socket: str = ""
     ip: str = ""  # where a published port goes that names no address; "": all addresses
+    file: str = ""  # the configuration file; "": the usual one, when it is there
 
     @property
     def socket_path(self) -> str:
@@ -101,6 +104,9 @@ class Engine:
         await self.runtime.start()
         self.images = ImageStore(self.db, root, run, self.events.publish)
         self.image_pruner = ImagePruner(self.images, self.events.publish)
+        hosts = Hosts(self.configuration.file or CONFIGURATION, explicit=bool(self.configuration.file))
+        hosts.check()
+        self.registries = RegistryService(self.images, root, hosts, self.events.publish)
         self.snapshots = Snapshotter(self.db, root, self.images)
         self.waiters = Waiters()
         self.store = ContainerStore(self.db)
@@ -179,6 +185,7 @@ class Engine:
         await self.runtime.close()
         if not self.placement.scope and not any(c.status.is_alive for c in self.store.all()):
             await asyncio.to_thread(placement.release, self.placement)
+        self.registries.close()
         await self.graveyard.settle()
         self.networks.close()
         self.db.close()

@@ -67,6 +67,12 @@ class Unsupported(DockyardError):
     kind = "unsupported"
 
 
+class Unauthorized(DockyardError):
+    """A registry does not know who asks, or does not believe it; logging in may help."""
+
+    kind = "unauthorized"
+
+
 class Forbidden(DockyardError):
     """The caller, or the engine's own privileges, do not allow it."""
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from core.container.volumes import VolumeService
     from core.events import EventBus
     from core.image.pruning import ImagePruner
+    from core.image.registry.service import RegistryService
     from core.image.store import ImageStore
     from core.network.service import NetworkService
 
@@ -63,6 +64,8 @@ class Engine(Protocol):
 
     @property
     def images(self) -> ImageStore: ...
+    @property
+    def registries(self) -> RegistryService: ...
     @property
     def containers(self) -> ContainerService: ...
     @property

@@ -7,6 +7,7 @@ from core.errors import DockyardError, StartFailed
 STATUS: dict[str, int] = {
     "invalid_argument": 400,
     "corrupt": 400,
+    "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,

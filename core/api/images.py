@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp.web_response import StreamResponse
 
+from core.api import registries
 from core.api.call import Call, empty, line, not_supported, reply
 from core.api.downloads import send_archive
 from core.api.streams import whole_stream
 from core.container.inspect import rfc3339
-from core.errors import InvalidArgument, Unsupported
+from core.errors import InvalidArgument
 from core.image.model import nanoseconds
 from core.image.reference import fits
 from core.image.saving import plan_of
@@ -215,14 +216,12 @@ async def remove(call: Call) -> StreamResponse:
 
 
 async def create(call: Call) -> StreamResponse:
-    """``POST /images/create``: an import; a pull is refused, there are no registries yet."""
+    """``POST /images/create``: a pull or an import."""
     source = call.text("fromSrc")
     if not source:
-        name = _named(call.text("fromImage"), call.text("tag"))
-        raise Unsupported(
-            f"image {name} is not on this machine, and this version of Dockyard does not pull from registries",
-            hint="bring it in with `dockyard load` or `dockyard import`, or use the image `host`",
-        )
+        if not call.text("fromImage"):
+            raise InvalidArgument("no image is named", hint="give fromImage, or fromSrc=- and a tar")
+        return await registries.pull(call)
     if source != "-":
         raise not_supported("importing from a URL")
     reference = _named(call.text("repo"), call.text("tag"))

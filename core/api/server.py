@@ -109,7 +109,7 @@ class ApiServer:
         except Exception:
             log.exception("%s %s failed", request.method, request.raw_path[:500])
             message = "the engine failed at this request; its log has the details"
-            response = failure(message, 500) if call is None or call.begun is None else call.begun
+            response = await _tell(call, message, 500)
         finally:
             connection.request_done()
         if not response.prepared:
@@ -126,6 +126,10 @@ async def _explain(call: Call | None, error: DockyardError) -> StreamResponse:
         return empty(304)
     if status == 500:
         log.warning("%s", message)
+    return await _tell(call, message, status)
+
+
+async def _tell(call: Call | None, message: str, status: int) -> StreamResponse:
     begun = None if call is None else call.begun
     if begun is None:
         return failure(message, status)

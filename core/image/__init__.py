@@ -1,7 +1,8 @@
 """Images on this machine: content-addressed, shared, never half there.
 
     reference    names of images, as people write them and in full
-    schema       the tables images, layers, image_layers, tags, snapshots
+    platforms    linux/arm64/v8, and which of an index's is meant
+    schema       the tables of images, layers and snapshots
     content      blobs named by their digest
     documents    manifests, indexes, configs: bounded and checked before anything believes them
     layers       one layer's tar → a folder that overlayfs can lie on
@@ -18,6 +19,9 @@
     model        what an image is; the configs that this engine writes
     store        what is here, by which names; load, import, remove
     host         the embedded image ``host``: a sandbox of this server
+    layerstore   the unpacked layers that are here, and who needs them
+    provenance   what registries have of the images here
+    registry     pull and push
     snapshots    a container's writable view of an image
 
 Of a layer the extracted folder and a recipe are kept, not the tar it came in: blobs are the images' configs. The DiffID

@@ -12,6 +12,7 @@ from typing import Any
 
 from core import oci
 from core.errors import Corrupt, InvalidArgument, Unsupported
+from core.image import platforms
 from core.image.content import check_digest
 
 MAX_DOCUMENT = 4 << 20
@@ -143,22 +144,20 @@ def architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
-def choose(index: dict[str, Any], what: str = "index") -> dict[str, Any]:
-    """The manifest of an index that is for this machine; Unsupported lists what there is."""
-    offered = []
-    unnamed = []
-    for item in index["manifests"]:
-        platform = item.get("platform") or {}
-        if (platform.get("os"), platform.get("architecture")) == ("linux", architecture()):
-            return dict(item)
-        if is_attestation(item):
-            continue
-        if platform:
-            offered.append(f"{platform.get('os')}/{platform.get('architecture')}")
-        else:
-            unnamed.append(item)
+def choose(index: dict[str, Any], what: str = "index", platform: str = "") -> dict[str, Any]:
+    """The manifest of an index that is for ``platform`` ("": this machine). Unsupported lists what there is.
+
+    One without a platform is taken when there is no other: it is what a single image's index looks like.
+    """
+    wanted = platforms.parse(platform)
+    listed = [item for item in index["manifests"] if not is_attestation(item)]
+    named = [item for item in listed if item.get("platform")]
+    offered = [platforms.of(item["platform"]) for item in named]
+    place = platforms.choose(offered, wanted)
+    if place is not None:
+        return dict(named[place])
+    unnamed = [item for item in listed if not item.get("platform")]
     if unnamed:
         return dict(unnamed[0])
-    raise Unsupported(
-        f"{what} has no image for linux/{architecture()}", hint=f"it has {', '.join(offered) or 'nothing'}"
-    )
+    names = list(dict.fromkeys(map(str, offered)))
+    raise Unsupported(f"{what} has no image for {wanted}", hint=f"it has {', '.join(names) or 'nothing'}")

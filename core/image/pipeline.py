@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -80,6 +81,16 @@ class Pipeline:
     def _digest(self) -> None:
         while (chunk := self._hashes.get()) is not None:
             self._hash.update(chunk)
+
+
+@contextmanager
+def quick_switching() -> Iterator[None]:
+    """A short switch interval meanwhile, for threads that hand blocks to each other."""
+    _shorten()
+    try:
+        yield
+    finally:
+        _lengthen()
 
 
 def _shorten() -> None:

@@ -70,7 +70,7 @@ def parse(text: str) -> Reference:
     if not colon or "/" in tag:
         head, tag = rest, ""
     domain, slash, path = head.partition("/")
-    if not slash or not _is_host(domain):
+    if not slash or not is_host(domain):
         domain, path = DEFAULT_DOMAIN, head
     if domain in ("index.docker.io", "registry-1.docker.io"):
         domain = DEFAULT_DOMAIN
@@ -108,6 +108,6 @@ def _from_glob(pattern: str) -> str:
     return "".join(found)
 
 
-def _is_host(first: str) -> bool:
+def is_host(first: str) -> bool:
     """Whether a name's first part is a registry: as ``splitDockerDomain`` of distribution/reference decides."""
     return "." in first or ":" in first or first == "localhost" or first != first.lower()

@@ -86,6 +86,11 @@ class ImageStore:
         """By name, id, or unambiguous beginning of an id. NotFound, with Docker's words; InvalidArgument."""
         return self._named(ref)[0]
 
+    def find(self, name: str) -> Image | None:
+        """By a name as people write it, with its tag or digest; None when nothing here has it."""
+        image_id = self._tags.get(name) or self._digests.get(name)
+        return self._images[image_id] if image_id else None
+
     def _named(self, ref: str) -> tuple[Image, str]:
         """The image, and the name by which ``ref`` meant it: "" when it was an id. As Docker, a name goes first."""
         bare = ref.removeprefix("sha256:")
@@ -245,6 +250,13 @@ class ImageStore:
             self.provenance.add_manifest(image_id, manifest)
             self.layers.end_leases(config["rootfs"]["diff_ids"])
         return self._images[image_id]
+
+    def keep_pushed(self, image_id: str, digest: str, manifest: Manifest) -> None:
+        """A registry has the image now, by ``digest`` and with this manifest. Nothing to keep when it is gone here."""
+        if image_id in self._images:
+            with self._changing():
+                self.add_digest(digest, image_id)
+                self.provenance.add_manifest(image_id, manifest)
 
     @contextlib.asynccontextmanager
     async def _loading_one(self) -> AsyncIterator[Pins]:

@@ -169,7 +169,10 @@ class FakeImage:
 
 
 class FakeLayers:
-    """The sizes of the layers of one image."""
+    """The sizes of the layers of these images."""
+
+    def __init__(self, images: list[FakeImage]) -> None:
+        self.images = images
 
     def sizes(self) -> dict[str, int]:
         return {layer: image.size for image in self.images for layer in image.layers}
@@ -180,7 +183,7 @@ class FakeImages:
 
     def __init__(self) -> None:
         self.images = [FakeImage()]
-        self.layers = FakeLayers()
+        self.layers = FakeLayers(self.images)
         self.uploads: list[bytes] = []
         self.imported: list[tuple[Any, ...]] = []
         self.failure: DockyardError | None = None
