@@ -104,10 +104,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def api_request(path: str | Path, method: str, target: str, body: Any = None, *, timeout: float = 30.0) -> Answer:
+def api_request(
+    path: str | Path,
+    method: str,
+    target: str,
+    body: Any = None,
+    *,
+    headers: dict[str, str] | None = None,
+    timeout: float = 30.0,
+) -> Answer:
     """One request over the Unix socket ``path``. ``bytes`` go as they are, everything else as JSON."""
     connection = _UnixConnection(str(path), timeout)
-    headers = {}
+    headers = dict(headers or {})
     if isinstance(body, bytes):
         headers["Content-Type"] = "application/x-tar"
     elif body is not None:

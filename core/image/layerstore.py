@@ -19,6 +19,7 @@ from core import faults
 from core.db import Database
 from core.errors import NotFound, from_os_error
 from core.image import intake, recipe, trees
+from core.linux import inodeflags
 
 #: So long a layer stays that a pull finished and no image names yet: seconds.
 LEASE = 24 * 3600
@@ -56,8 +57,10 @@ class LayerStore:
         self.tmp = os.path.join(root, "tmp")
         self._pinned: Counter[str] = Counter()
         self._later: set[asyncio.Task[Any]] = set()
-        for folder in (self.folder, self._recipes):
+        for folder in (self.folder, self._recipes, self.tmp):
             os.makedirs(folder, mode=0o700, exist_ok=True)
+        # Layers are unpacked there, and stay where the file system put them.
+        inodeflags.spread(self.tmp)
 
     # --- reading -----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ How a container's first process comes to be, and who does it::
 
 Beside that way: ``seccomp`` (``seccomp_compiler``; ``seccomp_default`` and ``syscall_table`` are data) makes
 filters in the daemon, the child only loads bytes; ``features`` says at start what this kernel lacks and what it
-costs; ``inotify`` watches files.
+costs; ``inotify`` watches files; ``inodeflags`` tells a file system where to put a tree.
 
 ``ctypes`` stands in ``syscalls``, ``bpf`` and ``inotify`` alone. Paths inside a container are opened below a root's fd
 (``syscalls.open_in_root``), mounts go onto fds, and what is security relevant (the null device, a procfs, a devpts) is

@@ -26,6 +26,9 @@ from core.container.waiting import Waiters, WaitHandle
 from core.db import Database
 from core.errors import Conflict, DockyardError, NotFound
 from core.events import EventBus
+from core.image.registry.credentials import Credentials
+from core.image.registry.progress import Progress
+from core.image.registry.search import Found
 from core.network.service import NetworkService
 from core.volumes.store import VolumeStore
 from tests.container.records import make_container
@@ -220,6 +223,54 @@ class FakeImages:
         return self.images[0]
 
 
+class FakeRegistries:
+    """Tells what it was asked for; ``messages`` are sent before ``failure`` is raised."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.messages: list[str] = []
+        self.failure: BaseException | None = None
+        self.blocks = False
+        self.cancelled = asyncio.Event()
+
+    async def _work(self, progress: Progress) -> None:
+        for text in self.messages:
+            progress.message(text)
+        if self.blocks:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        if self.failure is not None:
+            raise self.failure
+
+    async def pull(self, name: str, tag: str, platform: str, who: Credentials, progress: Progress) -> None:
+        self.asked.append(("pull", name, tag, platform, who))
+        await self._work(progress)
+
+    async def push(self, name: str, tag: str, who: Credentials, progress: Progress) -> None:
+        self.asked.append(("push", name, tag, who))
+        await self._work(progress)
+
+    async def login(self, server: str, who: Credentials) -> None:
+        self.asked.append(("login", server, who))
+        if self.failure is not None:
+            raise self.failure
+
+    async def distribution(self, name: str, who: Credentials) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        self.asked.append(("distribution", name, who))
+        return {"mediaType": "m", "digest": IMAGE_ID, "size": 7}, [{"architecture": "amd64", "os": "linux"}]
+
+    async def manifests(self, name: str, who: Credentials, every: bool) -> dict[str, Any]:
+        self.asked.append(("manifests", name, who, every))
+        return {"Ref": name, "Descriptor": {}, "Raw": "{}"}
+
+    async def search(self, term: str, limit: int, who: Credentials) -> list[Found]:
+        self.asked.append(("search", term, limit))
+        return [Found("busybox", "small", 3000, True), Found("team/box", "", 1, False)]
+
+
 class FakeEngine:
     """Everything the API asks an engine for."""
 
@@ -227,6 +278,7 @@ class FakeEngine:
         self.containers = FakeContainers(folder)
         self.execs = FakeExecs(self.containers.store)
         self.images = FakeImages()
+        self.registries = FakeRegistries()
         self.events = EventBus()
         store = VolumeStore(self.containers.db, str(folder), lambda path: shutil.rmtree(path, ignore_errors=True))
         self.volumes = VolumeService(store, self.containers.store, self.events, str(folder))
@@ -261,9 +313,9 @@ class Served:
     engine: FakeEngine
     path: Path
 
-    async def ask(self, method: str, target: str, body: Any = None) -> Answer:
+    async def ask(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """One request on a connection of its own."""
-        return await asyncio.to_thread(api_request, self.path, method, target, body)
+        return await asyncio.to_thread(api_request, self.path, method, target, body, headers=headers)
 
     async def open(self, head: str, body: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A raw connection on which a request has been sent."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from core import about
 from core.errors import DockyardError, Exhausted, InvalidArgument, Unavailable
 from core.image.registry import failures
 from core.image.registry.auth import Authorizer
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from aiohttp import ClientResponse
 
+_AGENT = "dockyard"
 _REDIRECTS = 5
 _REDIRECTED = (301, 302, 303, 307, 308)
 #: Answers that may be better the next time.
@@ -85,7 +85,7 @@ class Client:
             auto_decompress=False,
             read_bufsize=_READ_BUFFER,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS),
-            headers={"User-Agent": f"dockyard/{about.VERSION}", "Accept-Encoding": "identity"},
+            headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"},
         )
         try:
             if self.endpoint.may_fall_back and not await self._speaks_tls():
