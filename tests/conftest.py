@@ -180,10 +180,11 @@ def tmux_of(request: pytest.FixtureRequest, base_folder: Path) -> Iterator[Calla
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Show what the daemon of a failed test wrote."""
+    """Show what the daemon of a failed test wrote, and its registries, and what those were asked."""
     report = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Engine) and value.log:
-                report.sections.append((f"daemon of {value.folder}", value.log[-8000:]))
+        for name, value in getattr(item, "funcargs", {}).items():
+            log = getattr(value, "log", None)
+            if isinstance(log, str) and log:
+                report.sections.append((f"{name}: {type(value).__name__}", log[-8000:]))
     return report
