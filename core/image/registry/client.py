@@ -261,7 +261,7 @@ class Client:
                 hint=f"if it is yours, put its authority into {CERTIFICATES}/{host}/ca.crt, "
                 f'or ca = "FILE" below [registries."{host}"] in {CONFIGURATION}',
             )
-        if _is_no_tls(error):
+        if self.endpoint.scheme == "https" and _is_no_tls(error):
             return Unavailable(
                 f"{host} does not speak TLS",
                 hint=f'if that is meant, put plain-http = true below [registries."{host}"] in {CONFIGURATION}',
@@ -303,7 +303,7 @@ def _is_no_tls(error: BaseException) -> bool:
         return False
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return not isinstance(error.os_error, ssl.SSLCertVerificationError)
-    return isinstance(error, aiohttp.ClientOSError) and isinstance(error.__cause__, ConnectionResetError)
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionResetError)
 
 
 def tls(endpoint: Endpoint) -> ssl.SSLContext:

@@ -44,7 +44,8 @@ def from_document(document: Any) -> Credentials:
     """Docker's AuthConfig."""
     if not isinstance(document, dict):
         raise InvalidArgument("credentials must be a JSON object")
-    values = [document.get(key) or "" for key in ("username", "password", "identitytoken", "registrytoken")]
+    members = ("username", "password", "identitytoken", "registrytoken")
+    values = ["" if document.get(key) is None else document[key] for key in members]
     if not all(isinstance(value, str) for value in values):
         raise InvalidArgument("a member of the credentials is not a string")
     username, password, identity, registry = values

@@ -22,6 +22,7 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+_REFUSED = (400, 401, 403, 404, 405)
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
 _KNOWN = (OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST)
 _ACCEPT = {"Accept": ", ".join([*_KNOWN, "*/*;q=0.1"])}
@@ -66,9 +67,13 @@ class Remote:
 
 
 async def digest_of(client: Client, reference: Reference) -> str:
-    """What the name stands for now, by HEAD: it costs no pull. "" when the registry does not say."""
-    async with _open(client, "HEAD", reference.path, reference.tag or reference.digest, reference) as response:
-        return str(response.headers.get("Docker-Content-Digest", ""))
+    """What the name stands for now, by HEAD: it costs no pull. "" when the registry does not say.
+
+    A refusal has no body to say why: it is left to the GET that follows.
+    """
+    name = reference.digest or reference.tag
+    async with _open(client, "HEAD", reference.path, name, reference, ok=(200, *_REFUSED)) as response:
+        return str(response.headers.get("Docker-Content-Digest", "")) if response.status == 200 else ""
 
 
 async def get(client: Client, reference: Reference, digest: str = "") -> Document:
@@ -90,13 +95,16 @@ async def get(client: Client, reference: Reference, digest: str = "") -> Documen
     return _read(Manifest(found, media_type, data), what)
 
 
-def _open(client: Client, method: str, repository: str, name: str, reference: Reference) -> Any:
+def _open(
+    client: Client, method: str, repository: str, name: str, reference: Reference, ok: tuple[int, ...] = (200,)
+) -> Any:
     return client.open(
         method,
         client.path(repository, f"manifests/{name}"),
         name=reference.familiar,
         scope=client.scope(repository, "pull"),
         headers=_ACCEPT,
+        ok=ok,
     )
 
 
