@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from core import faults
 from core.errors import Conflict, InvalidArgument, NotFound
 from core.image.model import Image
+from core.image.registry.ingest import Ingests
 from core.image.store import ImageStore
 from core.moments import parse_moment
 
@@ -23,12 +24,15 @@ PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 class ImagePruner:
     """``image prune``."""
 
-    def __init__(self, store: ImageStore, publish: Callable[..., object]) -> None:
+    def __init__(self, store: ImageStore, ingests: Ingests, publish: Callable[..., object]) -> None:
         self._store = store
+        self._ingests = ingests
         self._publish = publish
 
     async def prune(self, filters: Mapping[str, Sequence[str]]) -> tuple[list[dict[str, str]], int]:
         """Remove images without a name, with ``dangling=false`` all that no container uses. What went, bytes freed.
+
+        What broken-off pulls left goes too; protected names stay.
 
         Raises InvalidArgument for a filter that is unknown or cannot be read.
         """
@@ -44,8 +48,10 @@ class ImagePruner:
                     with contextlib.suppress(Conflict, NotFound):
                         gone += await self._store.remove(ref)
                         faults.point("image-prune", 1)
+            self._store.layers.end_old_leases(0)
+            self._store.layers.forget_unused()
             left = self._store.layers.sizes()
-        freed = sum(size for diff_id, size in sizes.items() if diff_id not in left)
+        freed = sum(size for diff_id, size in sizes.items() if diff_id not in left) + self._ingests.prune()
         self._publish("image", "prune", "", {"reclaimed": str(freed)})
         return gone, freed
 
