@@ -39,7 +39,7 @@ from tests.terminal import Pty, Tmux
 hypothesis.settings.register_profile("dockyard", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("dockyard")
 
-_ENGINES = {"engine", "own_engine", "make_engine", "busybox", "lan", "pty_of", "tmux_of"}
+_ENGINES = {"engine", "own_engine", "make_engine", "busybox", "lan", "pty_of", "tmux_of", "puller"}
 
 
 #: Of the tests with real engines, those that every Python runs; the others are long, and the same with each.
@@ -186,5 +186,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
         for name, value in getattr(item, "funcargs", {}).items():
             log = getattr(value, "log", None)
             if isinstance(log, str) and log:
-                report.sections.append((f"{name}: {type(value).__name__}", log[-8000:]))
+                report.sections.append(
+                    (f"{name}: {type(value).__name__}", log[-8000 if isinstance(value, Engine) else -2000 :])
+                )
     return report

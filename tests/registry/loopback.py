@@ -37,6 +37,7 @@ class Named:
     """Something with a ``host`` (address:port) in a namespace."""
 
     netns: NetNs
+    address = ADDRESS
     port: int
     #: The authority that a client must trust; None for plain HTTP.
     ca: str | None = None
@@ -44,7 +45,7 @@ class Named:
     @property
     def host(self) -> str:
         """``127.0.0.1:PORT``"""
-        return f"{ADDRESS}:{self.port}"
+        return f"{self.address}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -63,9 +64,9 @@ class Named:
         connection: http.client.HTTPConnection
         if self.ca:
             context = ssl.create_default_context(cafile=self.ca)
-            connection = http.client.HTTPSConnection(ADDRESS, self.port, timeout=30, context=context)
+            connection = http.client.HTTPSConnection(self.address, self.port, timeout=30, context=context)
         else:
-            connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=30)
+            connection = http.client.HTTPConnection(self.address, self.port, timeout=30)
         parts = urllib.parse.urlsplit(target)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         try:
@@ -80,8 +81,9 @@ class Named:
 class Server(Named):
     """Answers by :meth:`answer`, which runs on the thread's own event loop. Ready when entered."""
 
-    def __init__(self, netns: NetNs, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, netns: NetNs, tls: ssl.SSLContext | None = None, address: str = ADDRESS) -> None:
         self.netns = netns
+        self.address = address
         self._tls = tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -123,7 +125,7 @@ class Server(Named):
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        with socket.create_server((ADDRESS, 0), backlog=128) as listener:
+        with socket.create_server((self.address, 0), backlog=128) as listener:
             async with AsyncExitStack() as stack:
                 await self.opened(stack)
                 # A handler that waits for a client is ended at once: nobody is left to be polite to.

@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.registry.loopback import Named, Server
+from tests.registry.loopback import ADDRESS, Named, Server
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect", "te", "trailer", "upgrade"}
 
@@ -41,8 +41,14 @@ class Seen:
 class Proxy(Server):
     """Passes everything on to ``upstream``. Requests keep their ``Host``: a registry's ``Location`` leads back here."""
 
-    def __init__(self, upstream: Named, tls: ssl.SSLContext | None = None, ca: str | None = None) -> None:
-        super().__init__(upstream.netns, tls)
+    def __init__(
+        self,
+        upstream: Named,
+        tls: ssl.SSLContext | None = None,
+        ca: str | None = None,
+        address: str = ADDRESS,
+    ) -> None:
+        super().__init__(upstream.netns, tls, address)
         self.ca = ca
         self.upstream = upstream
         #: All requests in their order.

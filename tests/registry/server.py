@@ -149,7 +149,7 @@ class Registry(Named):
         http: dict[str, object] = {"addr": self.host, "secret": "of the tests"}
         document: dict[str, object] = {
             "version": "0.1",
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "log": {"level": "error", "accesslog": {"disabled": True}},
             "storage": {
                 "filesystem": {"rootdirectory": str(self.folder / "data")},
                 "delete": {"enabled": True},

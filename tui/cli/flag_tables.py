@@ -216,6 +216,7 @@ socket string Path of the API's socket (default RUN/dockyard.sock)
 ready-fd int -
 log-level string=info One of debug, info, warning, error
 ip string Where ports are published that name no address (default: everywhere)
+config string Registries' mirrors and certificates (default /etc/dockyard/engine.toml)
 """
 GLOBAL_FLAGS = """\
 host,H list Engine to connect to: unix:///path/to/socket (also DOCKYARD_HOST)

@@ -44,7 +44,7 @@ def command(arguments: list[str]) -> list[str]:
 def serve(options: Options) -> NoReturn:
     """``dockyard serve``: become the daemon."""
     arguments: list[str] = []
-    for name in ("root", "run", "socket", "ready-fd", "log-level", "ip"):
+    for name in ("root", "run", "socket", "ready-fd", "log-level", "ip", "config"):
         if options.given(name):
             arguments += [f"--{name}", str(options[name])]
     argv = command(arguments)
