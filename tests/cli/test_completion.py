@@ -32,7 +32,7 @@ def completed(words: str, before: str = "", path: str = "") -> set[str]:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("lo", {"load", "logs"}),
+        ("lo", {"load", "login", "logout", "logs"}),
         ("stop --s", {"--signal"}),
         ("container ki", {"kill"}),
         ("container stop --s", {"--signal"}),

@@ -83,7 +83,7 @@ platform string Refuse an image of another platform
 privileged bool Give extended privileges to this container
 publish,p list Publish a container's port(s) to the host: [[IP:]HOST:]PORT[/PROTOCOL]
 publish-all,P bool Publish all exposed ports to random ports
-pull string=missing Pull image before running ("missing", "never"; "always" comes with registries)
+pull string=missing Pull image before running ("always", "missing", "never")
 quiet,q bool Suppress the pull output
 read-only bool Mount the container's root filesystem as read only
 restart string=no Restart policy to apply when a container exits: no, on-failure[:n], always, unless-stopped
@@ -204,10 +204,31 @@ platform list! Load only the given platform variant
 quiet,q bool Suppress the load output
 """
 PULL_FLAGS = """\
-all-tags,a bool! Download all tagged images in the repository
+all-tags,a bool Download all tagged images in the repository
 disable-content-trust bool=true Skip image verification
 platform string Set platform if server is multi-platform capable
 quiet,q bool Suppress verbose output
+"""
+PUSH_FLAGS = """\
+all-tags,a bool Push all tags of an image to the repository
+disable-content-trust bool=true Skip image signing
+platform string! Push a platform-specific manifest as a single-platform image to the registry
+quiet,q bool Suppress verbose output
+"""
+LOGIN_FLAGS = """\
+password,p string Password or Personal Access Token (PAT)
+password-stdin bool Take the Password or Personal Access Token (PAT) from stdin
+username,u string Username
+"""
+SEARCH_FLAGS = f"""\
+filter,f list Filter output based on conditions provided
+format string {FORMAT}
+limit int=25 Max number of search results
+no-trunc bool Don't truncate output
+"""
+MANIFEST_INSPECT_FLAGS = """\
+insecure bool! Allow communication with an insecure registry
+verbose,v bool Output additional info including layers and platform
 """
 SERVE_FLAGS = """\
 root string=/var/lib/dockyard Folder of images, containers and the database

@@ -1,4 +1,4 @@
-"""``images rmi import load pull``."""
+"""``images rmi import load``."""
 
 from __future__ import annotations
 
@@ -152,14 +152,6 @@ def load(options: Options) -> int:
     response = connect().send_stream("/images/load?quiet=1", _blocks(fd), "application/x-tar")
     _print_progress(response.check(), lambda message: message.get("stream", ""))
     return 0
-
-
-def pull(options: Options) -> int:
-    """Refused by name: there are no registries yet."""
-    raise CliError(
-        f"dockyard does not support pulling {options.args[0]} yet: registries come later\n"
-        "Bring an image in with 'dockyard load -i IMAGE.tar' or 'dockyard import ROOTFS.tar NAME'"
-    )
 
 
 def _open(path: str) -> int:

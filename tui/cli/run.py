@@ -61,10 +61,9 @@ def _run(options: Options) -> int:
 
 def _check(options: Options) -> None:
     pull = options["pull"]
-    if pull == "always":
-        raise CliError("dockyard does not support --pull always yet: registries come later", _ENGINE_ERROR)
-    if pull not in ("missing", "never"):
-        raise CliError(f'dockyard: invalid pull option: \'{pull}\': must be one of "missing" or "never"', _ENGINE_ERROR)
+    if pull not in ("always", "missing", "never"):
+        words = 'must be one of "always", "missing" or "never"'
+        raise CliError(f"dockyard: invalid pull option: '{pull}': {words}", _ENGINE_ERROR)
     if options["cidfile"]:
         try:
             posix.stat(options["cidfile"])
@@ -78,11 +77,17 @@ def _check(options: Options) -> None:
 
 def make(connection: Connection, options: Options, body: dict[str, Any]) -> str:
     """Create the container; warnings to stderr, the id to ``--cidfile``. Returns the id."""
-    query = {"name": options["name"], "platform": options["platform"]}
+    where = target("/containers/create", {"name": options["name"], "platform": options["platform"]})
+    if options["pull"] == "always":
+        _pull(options)
     try:
-        answer = connection.request("POST", target("/containers/create", query), body).json()
+        answer = connection.request("POST", where, body).json()
     except ApiError as error:
-        raise _explained(error, options) from None
+        if not _is_missing(error) or options["pull"] != "missing":
+            raise _explained(error, options) from None
+        output.err(f"Unable to find image '{_full_name(options)}' locally\n")
+        _pull(options)
+        answer = connection.request("POST", where, body).json()
     for warning in answer.get("Warnings") or ():
         output.err(f"WARNING: {warning}\n")
     if options["dns"]:
@@ -103,17 +108,25 @@ def make(connection: Connection, options: Options, body: dict[str, Any]) -> str:
     return identifier
 
 
+def _is_missing(error: ApiError) -> bool:
+    return error.status == 404 and "no such image" in error.reason.lower()
+
+
+def _full_name(options: Options) -> str:
+    image: str = options.args[0]
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+
+
+def _pull(options: Options) -> None:
+    from tui.cli.registries import fetch_for_run
+
+    fetch_for_run(options.args[0], options["platform"], options["quiet"])
+
+
 def _explained(error: ApiError, options: Options) -> CliError:
     """What a person can do about a refused create."""
-    if error.status == 404 and "image" in error.reason.lower():
-        image = options.args[0]
-        name = image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
-        return CliError(
-            f"Unable to find image '{name}' locally\n"
-            f"Bring it in with 'dockyard import ROOTFS.tar {name}' or 'dockyard load -i IMAGE.tar', "
-            "or run the built-in image 'host'",
-            _ENGINE_ERROR,
-        )
+    if _is_missing(error):
+        return CliError(f"dockyard: {error.message}\nIt is pulled without --pull never", _ENGINE_ERROR)
     if "source path does not exist" in error.reason and "bind-create-src" not in error.reason:
         return CliError(
             f"dockyard: {error.message}\nMake the folder first, or let the engine make it: "

@@ -23,7 +23,9 @@ from tui.cli.flag_tables import (
     IMPORT_FLAGS,
     INSPECT_FLAGS,
     LOAD_FLAGS,
+    LOGIN_FLAGS,
     LOGS_FLAGS,
+    MANIFEST_INSPECT_FLAGS,
     NETWORK_CONNECT_FLAGS,
     NETWORK_CREATE_FLAGS,
     NETWORK_INSPECT_FLAGS,
@@ -31,10 +33,12 @@ from tui.cli.flag_tables import (
     NETWORK_PRUNE_FLAGS,
     PS_FLAGS,
     PULL_FLAGS,
+    PUSH_FLAGS,
     RM_FLAGS,
     RMI_FLAGS,
     RUN_FLAGS,
     SAVE_FLAGS,
+    SEARCH_FLAGS,
     SERVE_FLAGS,
     START_FLAGS,
     STATS_FLAGS,
@@ -74,6 +78,7 @@ _COPY = "tui.cli.copy:"
 _SAVE = "tui.cli.archives:"
 _SYSTEM = "tui.cli.system:"
 _IMAGE = "tui.cli.images:"
+_REGISTRY = "tui.cli.registries:"
 _VOLUME = "tui.cli.volumes:"
 _NETWORK = "tui.cli.network:"
 _ROWS = (
@@ -108,8 +113,12 @@ _ROWS = (
     ("load", "[OPTIONS]", (0, 0), _IMAGE + "load", "Load an image from a tar archive or STDIN", LOAD_FLAGS),
     ("port", _PORT, (1, -1), _OBSERVE + "port",
      "List port mappings or a specific mapping for the container; publish more, or take them away", ""),
-    ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", (1, 1), _IMAGE + "pull", "Download an image from a registry",
+    ("login", "[OPTIONS] [SERVER]", (0, 1), _REGISTRY + "login", "Authenticate to a registry", LOGIN_FLAGS),
+    ("logout", "[SERVER]", (0, 1), _REGISTRY + "logout", "Log out from a registry", ""),
+    ("pull", "[OPTIONS] NAME[:TAG|@DIGEST]", (1, 1), _REGISTRY + "pull", "Download an image from a registry",
      PULL_FLAGS),
+    ("push", "[OPTIONS] NAME[:TAG]", (1, 1), _REGISTRY + "push", "Upload an image to a registry", PUSH_FLAGS),
+    ("search", "[OPTIONS] TERM", (1, 1), _REGISTRY + "search", "Search a registry for images", SEARCH_FLAGS),
     ("pause", "CONTAINER [CONTAINER...]", (1, -1), _LIFE + "pause", "Pause all processes within one or more containers",
      ""),
     ("rename", "CONTAINER NEW_NAME", (2, 2), _LIFE + "rename", "Rename a container", ""),
@@ -136,6 +145,11 @@ _ROWS = (
     ("container prune", "[OPTIONS]", (0, 0), "tui.cli.prune:containers", "Remove all stopped containers",
      CONTAINER_PRUNE_FLAGS),
     ("image prune", "[OPTIONS]", (0, 0), _SAVE + "prune", "Remove unused images", IMAGE_PRUNE_FLAGS),
+    ("image protect", "IMAGE [IMAGE...]", (1, -1), _REGISTRY + "protect", "Keep names of images from prune", ""),
+    ("image unprotect", "IMAGE [IMAGE...]", (1, -1), _REGISTRY + "unprotect", "Let prune take names of images again",
+     ""),
+    ("manifest inspect", "[OPTIONS] MANIFEST", (1, 2), _REGISTRY + "manifest_inspect",
+     "Display an image manifest, or manifest list", MANIFEST_INSPECT_FLAGS),
     ("network connect", "[OPTIONS] NETWORK CONTAINER", (2, 2), _NETWORK + "connect",
      "Connect a container to a network", NETWORK_CONNECT_FLAGS),
     ("network create", "[OPTIONS] NETWORK", (1, 1), _NETWORK + "create", "Create a network", NETWORK_CREATE_FLAGS),
@@ -171,7 +185,8 @@ NOUNS = {
                   "prune": "container prune", **{name: name for name in _SAME.split()}},
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "import": "import", "load": "load",
               "pull": "pull", "inspect": "inspect", "history": "history", "save": "save", "tag": "tag",
-              "prune": "image prune"},
+              "prune": "image prune", "protect": "image protect", "unprotect": "image unprotect", "push": "push"},
+    "manifest": {"inspect": "manifest inspect"},
     "network": {"connect": "network connect", "create": "network create", "disconnect": "network disconnect",
                 "inspect": "network inspect", "ls": "network ls", "list": "network ls", "prune": "network prune",
                 "rm": "network rm", "remove": "network rm"},
@@ -183,9 +198,8 @@ NOUNS = {
 
 #: Verbs and nouns of Docker's that do not exist here yet.
 LATER = frozenset(
-    "build builder buildx checkpoint compose config context login logout manifest node plugin push search "
-    "secret service stack swarm trust".split()
-) | {"volume update"}
+    "build builder buildx checkpoint compose config context node plugin secret service stack swarm trust".split()
+) | {"volume update", "manifest annotate", "manifest create", "manifest push", "manifest rm"}
 
 
 def find(name: str) -> Verb | None:

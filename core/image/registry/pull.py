@@ -182,7 +182,7 @@ class Pull:
         fetching = asyncio.create_task(self._fetch(clients, reference, layer, ingest, growing))
         both: list[asyncio.Future[Any]] = [unpacking, fetching]
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if unpacking.done() and layer.size - ingest.length < _LITTLE:
                 await asyncio.wait([fetching])  # a wrong digest says more than the nonsense it unpacks to
             if fetching.done():
