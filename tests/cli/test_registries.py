@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from tests.cli.fake import Exchange, FakeEngine, Handler, dockyard
 from tests.cli.test_commands import refuses
-from tests.support import COMMAND
+from tests.support import CHECKOUT
 
 Fake = Callable[[dict[str, Handler]], FakeEngine]
 
@@ -248,8 +249,8 @@ def terminal(engine: FakeEngine, *arguments: str, columns: int = 100, typed: byt
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {"PATH": os.environ["PATH"], "TERM": "xterm", "DOCKYARD_HOST": f"unix://{engine.path}", **variables}
     process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+        [sys.executable, "-m", "tui.cli", *arguments],  # as installed: with rich on the path
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=CHECKOUT, env=environment, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
     shown = b""

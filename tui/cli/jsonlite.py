@@ -40,6 +40,9 @@ def decode(data: bytes | str) -> Any:
         value, end = _scan(text, start)
     except StopIteration as stop:
         raise ValueError(f"not JSON at character {stop.value}: {text[:60]!r}") from None
+    except SystemError:
+        # The scanner looks for json.decoder's own error, and without that module raises nothing (Modules/_json.c).
+        raise ValueError(f"not JSON: {text[:60]!r}") from None
     if text[end:].strip(_SPACE):
         raise ValueError(f"more than one JSON value: {text[end : end + 60]!r}")
     return value

@@ -122,8 +122,10 @@ def _display(quiet: bool, fd: int) -> Any:
         return Silent(fd)
     if not output.is_terminal(fd) or posix.environ.get(b"TERM", b"") in (b"", b"dumb"):
         return Plain(fd)
-    from tui.cli.bars import Bars
-
+    try:
+        from tui.cli.bars import Bars
+    except ImportError:  # a checkout without its dependencies
+        return Plain(fd)
     return Bars(fd)
 
 
