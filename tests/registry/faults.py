@@ -173,9 +173,9 @@ class _Out:
                 if stop is not None and self.position < stop:
                     size = min(size, stop - self.position)
             part, data = data[:size], data[size:]
-            await self._write(part)
             self.position += len(part)
             self._seen.sent += len(part)
+            await self._write(part)
             self.is_cut = self.position == self._fault.cut
             if self.position == self._fault.hold:
                 await self._released.wait()

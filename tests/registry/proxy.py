@@ -113,8 +113,8 @@ class Proxy(Server):
             seen.status = found.status
             await response.prepare(request)
             async for part in found.content.iter_any():
-                await response.write(part)
                 seen.sent += len(part)
+                await response.write(part)
             await response.write_eof()
             return response
 

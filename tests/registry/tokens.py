@@ -42,19 +42,27 @@ class Asked:
 
 
 class TokenProxy(Proxy):
-    """Demands tokens. ``token_requests`` are all that were asked for, ``seen`` all requests to the registry."""
+    """Demands tokens. ``token_requests`` are all that were asked for, ``seen`` all requests to the registry.
 
-    def __init__(self, upstream: Named, public: Collection[str] = (), *, has_post: bool = True, **options: Any) -> None:
+    All tokens end after ``end_after`` requests, once; ``has_post`` is whether the realm knows OAuth2.
+    """
+
+    def __init__(
+        self,
+        upstream: Named,
+        public: Collection[str] = (),
+        *,
+        end_after: int = 0,
+        has_post: bool = True,
+        **options: Any,
+    ) -> None:
         super().__init__(upstream, **options)
         self.public = set(public)
         self.has_post = has_post
+        self._left = end_after
         self.token_requests: list[Asked] = []
         self._tokens: dict[str, set[tuple[str, str]]] = {}
         self._refresh: set[str] = set()
-
-    def expire(self) -> None:
-        """No token that was given out is good any more; identity tokens are."""
-        self._tokens.clear()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/token":
@@ -67,6 +75,9 @@ class TokenProxy(Proxy):
             await request.read()
             seen.status = 401
             return self._challenge(needed, is_short=rights is not None)
+        self._left -= 1
+        if self._left == 0:
+            self._tokens.clear()
         return await self.relay(request, seen)
 
     def _challenge(self, needed: set[tuple[str, str]], is_short: bool) -> web.Response:

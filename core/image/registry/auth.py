@@ -3,6 +3,7 @@ specifications)."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import time
@@ -60,6 +61,7 @@ class Authorizer:
         self._session = session
         self._basic = False
         self._tokens: dict[str, tuple[str, float]] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     def header(self, scope: str) -> dict[str, str]:
         """What to send with a request for ``scope``, as far as it is known."""
@@ -72,16 +74,17 @@ class Authorizer:
 
     async def answer(self, response: ClientResponse, scope: str) -> bool:
         """Learn from a 401. False when nothing better than what was sent can be said."""
-        sent = "Authorization" in response.request_info.headers
+        sent = response.request_info.headers.get("Authorization", "")
         offered = {
             c.scheme: c.parameters
             for header in response.headers.getall("WWW-Authenticate", [])
             for c in challenges(header)
         }
         if "bearer" in offered and not self._credentials.registry_token:
-            if sent and self._tokens.pop(scope, None) is None and not self._basic:
-                return False
-            await self._fetch_token(offered["bearer"], scope)
+            async with self._locks.setdefault(scope, asyncio.Lock()):
+                # When a token ends, all that is under way is refused at once; one of them gets the next.
+                if self.header(scope).get("Authorization", sent) == sent:
+                    await self._fetch_token(offered["bearer"], scope)
             return True
         if "basic" in offered and self._credentials.username and not (sent or self._basic):
             self._basic = True

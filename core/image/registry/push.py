@@ -65,11 +65,12 @@ class Push:
             for diff_id in image.layers:
                 if diff_id not in self._jobs:
                     self._jobs[diff_id] = Job(diff_id, *self._paths(diff_id))
+        # First of all, as dockerd says it: to a refusal with a status Docker's client asks for a password.
+        self._progress.message(f"The push refers to repository [{domain}/{path}]")
         with self._store.layers.keeping(self._jobs):
             async with Client(endpoint, self._credentials, self._progress.message) as client:
                 uploads = Uploads(client, path)
                 await self._check_right(uploads)
-                self._progress.message(f"The push refers to repository [{domain}/{path}]")
                 for job in self._jobs.values():
                     self._progress.state(job.id, "Preparing")
                 await together([self._layer(uploads, domain, path, job) for job in self._jobs.values()])
