@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from tests import images
 from tests.images import Entry, compress, digest, image_config
 
+__all__ = ["digest"]
+
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"

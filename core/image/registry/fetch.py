@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
 _BLOCK = 1 << 20
+#: Less than a block is written, too, when it has waited so long: seconds.
+_LONGEST_KEPT = 0.5
 _CHECK_EVERY = 16 << 20
 
 
@@ -133,17 +135,19 @@ class Fetch:
         parts: list[bytes] = []
         gathered = 0
         writing: asyncio.Future[None] | None = None
+        now = asyncio.get_running_loop().time
+        written = now()
         try:
             async for part in response.content.iter_any():
                 if skip:
                     skip, part = max(0, skip - len(part)), part[skip:]
                 parts.append(part)
                 gathered += len(part)
-                if gathered >= _BLOCK:
+                if gathered >= _BLOCK or now() - written > _LONGEST_KEPT:
                     if writing is not None:
                         await writing
                     writing = self._begin_writing(parts)
-                    parts, gathered = [], 0
+                    parts, gathered, written = [], 0, now()
         finally:
             # Also what came before a break is kept.
             if writing is not None:
