@@ -90,6 +90,17 @@ def test_a_push_sends_what_the_registry_has_not(puller: Engine, proxy: FaultProx
     assert proxy.asked(_SENT) == []
 
 
+def test_a_layer_from_elsewhere_is_mounted_too(puller: Engine, proxy: FaultProxy, registry: Registry) -> None:
+    """It came from another registry, and was found here when this one's image was pulled."""
+    made = build.image([build.noise_layer(125, 200_000)])
+    registry.put("lent/one", "1", made)
+    for name in (proxy.name("lent/one:1"), registry.name("lent/one:1")):
+        assert pull(puller, name).error == ""
+    puller.docker("tag", registry.name("lent/one:1"), registry.name("lent/two:1"), check=True)
+    assert len(push(puller, registry.name("lent/two"), "1").with_state("Mounted from lent/one")) == 1
+    assert registry.digest("lent/two", "1") == made.digest
+
+
 def test_a_committed_image_sends_its_own_layer(puller: Engine, proxy: FaultProxy, registry: Registry) -> None:
     made = build.busybox()
     registry.put("base", "1", made)

@@ -140,6 +140,8 @@ class Pull:
             for layer in layers.values():
                 here = self._store.layers.has(layer.diff_id)
                 self._progress.state(layer.id, "Already exists" if here else "Pulling fs layer")
+                if here:
+                    self._note_source(reference, layer)
             missing = [layer for layer in layers.values() if not self._store.layers.has(layer.diff_id)]
             await together([self._layer(clients, reference, layer) for layer in missing])
             image = self._store.keep_pulled(
@@ -151,6 +153,15 @@ class Pull:
             )
             faults.point("pull", 4)
         return image
+
+    def _note_source(self, reference: Reference, layer: Layer) -> None:
+        """A blob that was verified before is in this repository, too. Of another the config only says what it is."""
+        if layer.digest in {blob.digest for blob in self._store.provenance.blobs(layer.diff_id)}:
+            self._add_blob(reference, layer)
+
+    def _add_blob(self, reference: Reference, layer: Layer) -> None:
+        blob = Blob(layer.digest, layer.size, layer.media_type)
+        self._store.provenance.add_blob(layer.diff_id, blob, f"{reference.domain}/{reference.path}")
 
     async def _layer(self, clients: list[Client], reference: Reference, layer: Layer) -> None:
         if self._slots.locked():
@@ -225,8 +236,7 @@ class Pull:
 
     def _place(self, reference: Reference, layer: Layer, made: intake.Unpacked) -> None:
         self._store.layers.place_leased(layer.diff_id, made)
-        blob = Blob(layer.digest, layer.size, layer.media_type)
-        self._store.provenance.add_blob(layer.diff_id, blob, f"{reference.domain}/{reference.path}")
+        self._add_blob(reference, layer)
         faults.point("pull", 3)
 
 
