@@ -41,11 +41,11 @@ def auth_of(exchange: Exchange) -> Any:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> dict[str, str]:
+def home(tmp_path: Path) -> dict[str, Any]:
     return {"HOME": str(tmp_path)}
 
 
-def keep(home: dict[str, str], document: Any) -> Path:
+def keep(home: dict[str, Any], document: Any) -> Path:
     path = Path(home["HOME"], ".docker", "config.json")
     path.parent.mkdir(exist_ok=True)
     path.write_text(document if isinstance(document, str) else json.dumps(document))
@@ -61,7 +61,7 @@ PULLED = (
 )
 
 
-def test_pull_prints_states_and_the_full_name(fake: Fake, home: dict[str, str]) -> None:
+def test_pull_prints_states_and_the_full_name(fake: Fake, home: dict[str, Any]) -> None:
     engine = fake({"POST /images/create": streams(*PULLED)})
     done = dockyard(engine, "pull", "app", **home)
     assert done.stdout.decode() == (
@@ -78,7 +78,7 @@ def test_pull_prints_states_and_the_full_name(fake: Fake, home: dict[str, str]) 
     assert engine.requests[-1].target == "/images/create?fromImage=app"
 
 
-def test_an_error_in_the_stream_ends_it(fake: Fake, home: dict[str, str]) -> None:
+def test_an_error_in_the_stream_ends_it(fake: Fake, home: dict[str, Any]) -> None:
     broken = streams(said("Pulling"), {"errorDetail": {"message": "no \x1b[31m space"}, "error": "no \x1b[31m space"})
     done = dockyard(fake({"POST /images/create": broken}), "pull", "app:1", **home)
     assert (done.returncode, done.stderr.decode()) == (1, "no \\x1b[31m space\n")
@@ -86,7 +86,7 @@ def test_an_error_in_the_stream_ends_it(fake: Fake, home: dict[str, str]) -> Non
     assert (done.returncode, done.stderr.decode()) == (1, "Error response from daemon: pull access denied\n")
 
 
-def test_credentials_go_with_the_request_for_their_registry(fake: Fake, home: dict[str, str]) -> None:
+def test_credentials_go_with_the_request_for_their_registry(fake: Fake, home: dict[str, Any]) -> None:
     keep(home, {"auths": {"r.lan": {"auth": base64.b64encode(b"me:pass:word").decode()},
                           "https://index.docker.io/v1/": {"identitytoken": "token"}}})  # fmt: skip
     engine = fake({"POST /images/create": streams(), "POST /images/r.lan/x/push": streams()})
@@ -109,7 +109,7 @@ def helper(folder: Path, name: str, script: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_helpers_give_credentials(fake: Fake, home: dict[str, str], tmp_path: Path) -> None:
+def test_helpers_give_credentials(fake: Fake, home: dict[str, Any], tmp_path: Path) -> None:
     helper(tmp_path, "one", """read server; echo "{\\"Username\\":\\"<token>\\",\\"Secret\\":\\"$1 $server\\"}\"""")
     helper(tmp_path, "none", 'echo "credentials not found in native keychain"; exit 1')
     helper(tmp_path, "broken", 'echo "the keychain is locked"; exit 1')
@@ -136,7 +136,7 @@ def test_helpers_give_credentials(fake: Fake, home: dict[str, str], tmp_path: Pa
         ('{"auths": {"r.lan": {"auth": "?"}}}', "the credentials of r.lan are damaged"),
     ],
 )
-def test_a_damaged_file_is_named(fake: Fake, home: dict[str, str], text: str, words: str) -> None:
+def test_a_damaged_file_is_named(fake: Fake, home: dict[str, Any], text: str, words: str) -> None:
     path = keep(home, text)
     done = dockyard(fake({}), "pull", "r.lan/x:1", **home)
     assert done.returncode == 1
@@ -144,7 +144,7 @@ def test_a_damaged_file_is_named(fake: Fake, home: dict[str, str], text: str, wo
     assert words in done.stderr.decode()
 
 
-def test_login_keeps_credentials_beside_what_was_there(fake: Fake, home: dict[str, str]) -> None:
+def test_login_keeps_credentials_beside_what_was_there(fake: Fake, home: dict[str, Any]) -> None:
     path = keep(home, {"psFormat": "x", "auths": {"other": {"auth": "eDp5"}}})
     engine = fake({"POST /auth": lambda exchange: exchange.reply({"Status": "Login Succeeded"})})
     done = dockyard(engine, "login", "-u", "me", "--password-stdin", "https://r.lan/v2/", input=b"secret\n", **home)
@@ -161,7 +161,7 @@ def test_login_keeps_credentials_beside_what_was_there(fake: Fake, home: dict[st
     assert dockyard(engine, "logout", "r.lan", **home).stdout == b"Not logged in to r.lan\n"
 
 
-def test_a_refused_login_keeps_nothing(fake: Fake, home: dict[str, str]) -> None:
+def test_a_refused_login_keeps_nothing(fake: Fake, home: dict[str, Any]) -> None:
     engine = fake({"POST /auth": refuses(401, "unauthorized: incorrect username or password")})
     done = dockyard(engine, "login", "-u", "me", "-p", "bad", "r.lan", **home)
     assert done.returncode == 1
@@ -170,7 +170,7 @@ def test_a_refused_login_keeps_nothing(fake: Fake, home: dict[str, str]) -> None
     assert not Path(home["HOME"], ".docker").exists()
 
 
-def test_login_into_a_helper(fake: Fake, home: dict[str, str], tmp_path: Path) -> None:
+def test_login_into_a_helper(fake: Fake, home: dict[str, Any], tmp_path: Path) -> None:
     helper(tmp_path, "file", f"cat > {tmp_path}/$1")
     path = keep(home, {"credsStore": "file"})
     engine = fake({"POST /auth": lambda exchange: exchange.reply({"Status": "Login Succeeded", "IdentityToken": "t"})})
@@ -184,7 +184,7 @@ def test_login_into_a_helper(fake: Fake, home: dict[str, str], tmp_path: Path) -
     assert (tmp_path / "erase").read_text() == "https://index.docker.io/v1/"
 
 
-def test_run_pulls_what_is_missing(fake: Fake, home: dict[str, str]) -> None:
+def test_run_pulls_what_is_missing(fake: Fake, home: dict[str, Any]) -> None:
     here: list[bool] = []
 
     def create(exchange: Exchange) -> None:
@@ -207,7 +207,7 @@ def test_run_pulls_what_is_missing(fake: Fake, home: dict[str, str]) -> None:
     assert [one.target.partition("?")[0] for one in engine.requests[-2:]] == ["/images/create", "/containers/create"]
 
 
-def test_search_and_manifests(fake: Fake, home: dict[str, str]) -> None:
+def test_search_and_manifests(fake: Fake, home: dict[str, Any]) -> None:
     item = {"name": "a", "description": "x" * 50, "star_count": 7, "is_official": True, "is_automated": False}
     manifest = {"Ref": "docker.io/library/a:1", "Descriptor": {"size": 1}, "Raw": '{"b": [1], "a": {}}'}
     engine = fake(
@@ -273,7 +273,7 @@ def terminal(engine: FakeEngine, *arguments: str, columns: int = 100, typed: byt
 
 
 @pytest.mark.parametrize("columns", [40, 100])
-def test_bars_on_a_terminal(fake: Fake, home: dict[str, str], columns: int) -> None:
+def test_bars_on_a_terminal(fake: Fake, home: dict[str, Any], columns: int) -> None:
     many = [said("Pull complete", f"layer{number}") for number in range(60)]
     engine = fake({"POST /images/create": streams(*PULLED, *many)})
     shown = terminal(engine, "pull", "app:1", columns=columns, **home)
@@ -283,14 +283,14 @@ def test_bars_on_a_terminal(fake: Fake, home: dict[str, str], columns: int) -> N
     assert "Traceback" not in shown
 
 
-def test_a_dumb_terminal_gets_lines(fake: Fake, home: dict[str, str]) -> None:
+def test_a_dumb_terminal_gets_lines(fake: Fake, home: dict[str, Any]) -> None:
     engine = fake({"POST /images/create": streams(*PULLED)})
     shown = terminal(engine, "pull", "app:1", **home, TERM="dumb")
     assert "\x1b" not in shown
     assert "aaaa: Pull complete\r\n" in shown
 
 
-def test_the_password_is_not_shown(fake: Fake, home: dict[str, str]) -> None:
+def test_the_password_is_not_shown(fake: Fake, home: dict[str, Any]) -> None:
     engine = fake({"POST /auth": lambda exchange: exchange.reply({"Status": "Login Succeeded"})})
     shown = terminal(engine, "login", "r.lan", typed=b"me\nsecret\n", **home)
     assert "Username: me" in shown
