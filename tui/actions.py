@@ -47,6 +47,8 @@ ACTIONS: tuple[Action, ...] = (
            "containers", "shell", "shell", changes=True),
     Action("inspect", "i", "Inspect", "Everything the engine knows of the selected container, as a tree that can be "
            "searched.", "containers", "inspect", "inspect"),
+    Action("layers", "L", "Layers", "The layers of the selected container's image: what each adds, changes, removes "
+           "and hides. Space opens one.", "containers", "layers"),
     Action("log", "l", "Log", "Go to the log of the selected container; escape comes back.",
            "containers", "focus_log", "log"),
     Action("ports", "P", "Ports", "Publish ports of the selected container, also while it runs, or take them away: "

@@ -103,10 +103,7 @@ def _picture(config: Config, rows: list[Row], engine: str, where: str) -> list[C
     """The first frame, line by line."""
     import time
 
-    try:
-        palette = themes.load(config.theme or default_theme(), config.theme_folders)
-    except themes.ThemeError:
-        palette = themes.load(default_theme())
+    palette, _ = palette_of(config)
     size = os.get_terminal_size(sys.__stderr__.fileno() if sys.__stderr__ else 2)
     width, height = size.columns, size.lines
     layout = columns(width, rows)
@@ -176,6 +173,14 @@ def color_depth() -> str:
 def default_theme() -> str:
     """Sixteen colours where the terminal says no more."""
     return themes.DEFAULT if color_depth() in ("truecolor", "256") else "ansi-dark"
+
+
+def palette_of(config: Config) -> tuple[themes.Palette, str]:
+    """The palette to use, and what was wrong with the one that was asked for."""
+    try:
+        return themes.load(config.theme or default_theme(), config.theme_folders), ""
+    except themes.ThemeError as error:
+        return themes.load(default_theme()), f"{config.path}: {error}"
 
 
 def sgr_color(color: str, depth: str, base: int) -> list[str]:

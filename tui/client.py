@@ -164,6 +164,11 @@ class Client:
         """Everything about one container."""
         return dict(await self.json("GET", f"/containers/{quote(ref)}/json"))
 
+    async def tree(self, image: str, layer: int | None = None) -> dict[str, Any]:
+        """An image layer by layer; with the files of one."""
+        query = "" if layer is None else f"?layer={layer}"
+        return dict(await self.json("GET", f"/dockyard/v1/images/{quote(image)}/tree{query}", timeout=120))
+
     async def start(self, ref: str) -> None:
         """Start; nothing when it runs."""
         await self.call("POST", f"/containers/{quote(ref)}/start")

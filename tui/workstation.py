@@ -17,7 +17,7 @@ from textual.widgets import Input
 
 import themes
 from tui.actions import ACTIONS, Action, bindings, by_name, key_text, keys_of
-from tui.app import default_theme
+from tui.app import palette_of
 from tui.client import Client, ConnectionLost, EngineError
 from tui.config import Config
 from tui.driver import TerminalDriver
@@ -27,6 +27,7 @@ from tui.publishing import PortChange, change_ports
 from tui.rows import Row
 from tui.screens.containers import ContainersScreen
 from tui.screens.dialog import ConfirmScreen, PortsScreen
+from tui.screens.layers import open_layers
 from tui.screens.view import ViewScreen, help_entries, json_entries
 from tui.widgets.paint import Painter, textual_theme
 from tui.widgets.table import ContainerTable
@@ -347,6 +348,12 @@ class Workstation(App[int]):
         entries = [entry._replace(depth=entry.depth - 1) for entry in json_entries(data)[1:]]
         self.push_screen(ViewScreen(self.painter, f"Inspect {row.name}", entries, self.config.keys))
 
+    def do_layers(self) -> None:
+        """The layers of the selected container's image."""
+        row = self.table.selected
+        if row is not None:
+            self._engine_call(f"Layers of {row.image}", lambda: open_layers(self, row.id))
+
     def do_help(self) -> None:
         """The table of actions."""
         if isinstance(self.screen, ViewScreen | ConfirmScreen | PortsScreen):
@@ -430,7 +437,7 @@ class Workstation(App[int]):
     def do_fold(self) -> None:
         """Close or open a part."""
         if isinstance(self.screen, ViewScreen):
-            self.screen.lines.fold()
+            self.screen.fold()
 
     def do_palette(self) -> None:
         """Find an action by name."""
@@ -473,14 +480,6 @@ class Workstation(App[int]):
             self.screen.dismiss(None)
             return
         self.exit(0)
-
-
-def palette_of(config: Config) -> tuple[themes.Palette, str]:
-    """The palette to use, and what was wrong with the one that was asked for."""
-    try:
-        return themes.load(config.theme or default_theme(), config.theme_folders), ""
-    except themes.ThemeError as error:
-        return themes.load(default_theme()), f"{config.path}: {error}"
 
 
 def engine_name(version: dict[str, Any]) -> str:

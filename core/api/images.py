@@ -120,7 +120,7 @@ async def inspect(call: Call) -> StreamResponse:
         "RepoTags": list(image.tags),
         "RepoDigests": list(image.digests),
         "Parent": image.parent,
-        "Comment": (_steps(image) or [{}])[-1].get("comment") or "",
+        "Comment": (steps(image) or [{}])[-1].get("comment") or "",
         "Created": rfc3339(image.created),
         "DockerVersion": "",
         "Author": image.config.get("author") or "",
@@ -145,7 +145,7 @@ async def history(call: Call) -> StreamResponse:
     sizes = store.layers.sizes()
     layers = iter(image.layers)
     items = [
-        _step(step, image, 0 if step.get("empty_layer") else sizes.get(next(layers, ""), 0)) for step in _steps(image)
+        step(told, image, 0 if told.get("empty_layer") else sizes.get(next(layers, ""), 0)) for told in steps(image)
     ]
     items.reverse()
     known: Image | None = image
@@ -157,19 +157,21 @@ async def history(call: Call) -> StreamResponse:
     return reply(items)
 
 
-def _steps(image: Image) -> list[Any]:
+def steps(image: Image) -> list[Any]:
+    """The history that its config tells."""
     return list(image.config.get("history") or [])
 
 
-def _step(step: Any, image: Image, size: int) -> dict[str, Any]:
-    created = nanoseconds(step.get("created") or "") or image.created
+def step(told: Any, image: Image, size: int) -> dict[str, Any]:
+    """One entry of a history in Docker's words."""
+    created = nanoseconds(told.get("created") or "") or image.created
     return {
         "Id": "<missing>",
         "Created": created // 1_000_000_000,
-        "CreatedBy": step.get("created_by") or "",
+        "CreatedBy": told.get("created_by") or "",
         "Tags": None,
         "Size": size,
-        "Comment": step.get("comment") or "",
+        "Comment": told.get("comment") or "",
     }
 
 

@@ -22,6 +22,7 @@
     layerstore   the unpacked layers that are here, and who needs them
     provenance   what registries have of the images here
     registry     pull and push
+    tree         what each layer adds, changes, removes and hides
     snapshots    a container's writable view of an image
 
 Of a layer the extracted folder and a recipe are kept, not the tar it came in: blobs are the images' configs. The DiffID

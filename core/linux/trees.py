@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from core.linux import syscalls
 
@@ -25,11 +26,8 @@ def size(folder: str) -> int:
     seen: set[tuple[int, int]] = set()
     total = 0
     try:
-        for parent, name in _walk(root):
-            try:
-                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
+        for entry in walk(root):
+            found = entry.status
             if stat.S_ISDIR(found.st_mode) or (found.st_dev, found.st_ino) in seen:
                 continue
             seen.add((found.st_dev, found.st_ino))
@@ -39,26 +37,33 @@ def size(folder: str) -> int:
     return total
 
 
-def _walk(root: int) -> Iterator[tuple[int, str]]:
-    """(open parent, name) of everything below ``root``; what vanishes meanwhile is left out."""
-    waiting = ["."]
+class Entry(NamedTuple):
+    """Something in a tree: ``path`` from its root, ``name`` in the open folder ``parent``, valid until the next."""
+
+    path: str
+    parent: int
+    name: str
+    status: os.stat_result
+
+
+def walk(root: int) -> Iterator[Entry]:
+    """Everything below the open folder ``root``, a folder before what is in it; what vanishes meanwhile is left out."""
+    waiting = [""]
     while waiting:
         path = waiting.pop()
         try:
-            fd = syscalls.openat2(root, path, _FOLDER & ~os.O_NOFOLLOW, 0, _INSIDE)
+            fd = syscalls.openat2(root, path or ".", _FOLDER & ~os.O_NOFOLLOW, 0, _INSIDE)
         except OSError:
             continue
         try:
-            for name in os.listdir(fd):
-                yield fd, name
-                if _is_folder(fd, name):
-                    waiting.append(f"{path}/{name}")
+            for name in sorted(os.listdir(fd)):
+                try:
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except OSError:
+                    continue
+                inner = f"{path}/{name}" if path else name
+                yield Entry(inner, fd, name, status)
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(inner)
         finally:
             os.close(fd)
-
-
-def _is_folder(parent: int, name: str) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    except OSError:
-        return False

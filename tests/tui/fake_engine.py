@@ -152,6 +152,8 @@ class FakeEngine:
             _stream(writer)
             self._event_writers.append(writer)
             await _until_closed(reader)
+        elif parts[:2] == ["dockyard", "v1"] and parts[-1] == "tree":
+            _json(writer, 200, layers_of_an_image(query.get("layer", "")))
         elif parts[:2] == ["dockyard", "v1"] and parts[-1] == "ports":
             self._publish(method, json.loads(body), writer)
         elif parts[0] == "exec":
@@ -290,3 +292,30 @@ async def fake_engine(path: str) -> AsyncIterator[FakeEngine]:
         yield engine
     finally:
         await engine.stop()
+
+
+def layers_of_an_image(wanted: str) -> Item:
+    """An image of three layers; the files of the one that is wanted."""
+    steps = [
+        ("ADD alpine-minirootfs-3.20.tar.gz /", 7_800_000, (522, 0, 0, 0)),
+        ("RUN apk add --no-cache curl", 5_300_000, (61, 4, 0, 210_000)),
+        ('CMD ["/bin/sh"]', 0, (0, 0, 0, 0)),
+        ("RUN rm -rf /var/cache", 0, (0, 0, 3, 1_200_000)),
+    ]
+    layers: list[Item] = []
+    for number, (text, size, (added, changed, removed, wasted)) in enumerate(steps):
+        layers.append({
+            "DiffId": f"sha256:{number:064x}", "Size": size, "CreatedBy": text, "Created": 1, "Comment": "",
+            "Empty": text.startswith("CMD"), "Added": added, "Changed": changed, "Removed": removed, "Wasted": wasted,
+        })  # fmt: skip
+    if wanted:
+        layers[int(wanted)]["Files"] = [
+            {"Path": "/etc/apk/world", "Kind": "changed", "Type": "file", "Mode": 0o644, "Size": 12},
+            {"Path": "/usr/bin/curl", "Kind": "added", "Type": "file", "Mode": 0o755, "Size": 265_000},
+            {"Path": "/var/cache/apk", "Kind": "removed", "Type": "dir", "Mode": 0o755, "Size": 0},
+        ]
+    return {
+        "Id": "sha256:" + "e" * 64, "Tags": ["shop/web:2.14"], "Size": 13_100_000, "Wasted": 1_410_000,
+        "Efficiency": 0.892, "Layers": layers,
+        "WastedFiles": [{"Path": "/var/cache/apk/APKINDEX.tar.gz", "Size": 1_200_000, "Count": 1}],
+    }  # fmt: skip

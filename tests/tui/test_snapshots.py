@@ -20,6 +20,7 @@ from tests.tui.test_terminal import Threaded
 from tests.tui.test_workstation import screen_text
 from tui.client import Client
 from tui.config import Config
+from tui.screens.layers import LayersScreen
 from tui.screens.view import ViewScreen
 from tui.workstation import Workstation
 
@@ -121,6 +122,14 @@ async def inspect(app: Workstation, pilot: Pilot[Any]) -> None:
     await pilot.press("slash", *"tty", "enter")
 
 
+async def layers(app: Workstation, pilot: Pilot[Any]) -> None:
+    """An image's layers, one of them open."""
+    await pilot.press("L")
+    await wait_until_async(lambda: isinstance(app.screen, LayersScreen) and app.focused is app.screen.lines)
+    await pilot.press("down", "down", "down", "space")
+    await wait_until_async(lambda: "/usr/bin/curl" in screen_text(app))
+
+
 async def help_screen(app: Workstation, pilot: Pilot[Any]) -> None:
     """The table of actions."""
     await pilot.press("question_mark")
@@ -144,6 +153,7 @@ CASES = [
     *[("ports", size, "dockyard-dark") for size in SIZES],
     ("ports", (80, 24), "ansi-light"),
     ("wrong_ports", (80, 24), "dockyard-dark"),
+    *[("layers", size, "dockyard-dark") for size in SIZES],
 ]
 
 

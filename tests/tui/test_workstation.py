@@ -13,6 +13,7 @@ from tests.tui.fake_engine import FakeEngine, container, ident
 from tui.config import Config
 from tui.frame import Usage
 from tui.screens.dialog import ConfirmScreen, PortsScreen
+from tui.screens.layers import LayersScreen
 from tui.screens.view import ViewScreen, plain
 from tui.workstation import Workstation
 
@@ -397,6 +398,34 @@ async def test_inspect_is_a_tree_that_can_be_searched(workstation: Make, fake: F
         await pilot.press("slash", *"/mnt", "enter")
         assert any("Target" in plain(view.lines.entries[index].line) for index in view.lines.shown)
         await pilot.press("escape", "q")
+        await wait_until_async(lambda: app.screen is app.home)
+
+
+async def test_layers_open_one_by_one_and_fold(workstation: Make, fake: FakeEngine) -> None:
+    fake.inspected[ident(3)] = {"Image": "sha256:" + "e" * 64, "Config": {"Image": "shop/web:2.14", "Tty": False}}
+    app = workstation()
+    async with app.run_test(size=(100, 30), notifications=True) as pilot:
+        await ready(app, fake)
+        await pilot.press("L")
+        await wait_until_async(lambda: isinstance(app.screen, LayersScreen))
+        screen = app.screen
+        assert isinstance(screen, LayersScreen)
+        await wait_until_async(lambda: screen.is_mounted and app.focused is screen.lines)
+
+        def shown() -> str:
+            return "\n".join(plain(screen.lines.entries[index].line) for index in screen.lines.shown)
+
+        assert "RUN apk add" in shown()
+        assert "/usr/bin/curl" not in shown()
+        await pilot.press("down", "down", "down", "space")
+        await wait_until_async(lambda: "/usr/bin/curl" in shown())
+        await pilot.press("space")
+        assert "/usr/bin/curl" not in shown()
+        assert fake.calls.count(f"GET /dockyard/v1/images/sha256%3A{'e' * 64}/tree?layer=1") == 1
+        fake.errors["GET /dockyard/v1/images"] = (404, "No such image")
+        await pilot.press("up", "space")
+        await wait_until_async(lambda: any("No such image" in note.message for note in app._notifications))
+        await pilot.press("escape")
         await wait_until_async(lambda: app.screen is app.home)
 
 

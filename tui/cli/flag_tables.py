@@ -226,6 +226,11 @@ format string {FORMAT}
 limit int=25 Max number of search results
 no-trunc bool Don't truncate output
 """
+IMAGE_TREE_FLAGS = f"""\
+format,f string {FORMAT}
+layer int Show the files of one layer, by its number
+no-trunc bool Don't truncate output
+"""
 MANIFEST_INSPECT_FLAGS = """\
 insecure bool! Allow communication with an insecure registry
 verbose,v bool Output additional info including layers and platform

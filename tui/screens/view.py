@@ -227,6 +227,10 @@ class ViewScreen(Screen[None]):
         keys = [pair for pair in footer("view", self._keymap) if pair[1] != "quit"]
         self._key_bar.show(key_line(width, "view", self._keymap, [*keys, ("esc", "back")]))
 
+    def fold(self) -> None:
+        """Open or close the part under the cursor."""
+        self.lines.fold()
+
     def search(self) -> None:
         """Open the search line."""
         find = self.find
