@@ -127,7 +127,7 @@ class Engine:
         )  # fmt: skip
         self.restarts = RestartService(self.containers, self.supervisor)
         self.sizes = Sizes(self.images, self.snapshots)
-        self.usage = DiskUsage(self.containers, self.images, self.volumes, self.sizes)
+        self.usage = DiskUsage(self.containers, self.images, self.registries.ingests, self.volumes, self.sizes)
         self.container_pruner = ContainerPruner(self.containers, self.sizes, self.events)
         self.archives = ArchiveService(
             self.containers, self.snapshots, self.events, os.path.join(root, "cache", "view")

@@ -40,6 +40,11 @@ async def disk_usage(call: Call) -> StreamResponse:
             {**describe_volume(call, use.volume), "UsageData": {"RefCount": use.users, "Size": use.bytes}}
             for use in await usage.volumes()
         ]
+    if not call.texts("type"):  # beyond Docker's kinds
+        found["Logs"] = [
+            {"Container": use.container.id, "Name": use.container.name, "Size": use.bytes} for use in await usage.logs()
+        ]
+        found["Interrupted"] = dict(zip(("Count", "Size"), usage.interrupted(), strict=True))
     if "build-cache" in types:
         found["BuildCache"], found["BuilderSize"] = [], 0
     return reply(found)

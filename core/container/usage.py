@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from core.container.sizes import Sizes
 from core.container.status import Container
 from core.container.volumes import VolumeService
 from core.image.model import Image
+from core.image.registry.ingest import Ingests
 from core.image.store import ImageStore
 from core.volumes.store import Volume
 
@@ -39,12 +41,27 @@ class VolumeUse(NamedTuple):
     users: int
 
 
+class LogUse(NamedTuple):
+    """``bytes`` of a container's log files."""
+
+    container: Container
+    bytes: int
+
+
 class DiskUsage:
     """Counts files anew each time; each walk is done in a thread."""
 
-    def __init__(self, containers: ContainerService, images: ImageStore, volumes: VolumeService, sizes: Sizes) -> None:
+    def __init__(
+        self,
+        containers: ContainerService,
+        images: ImageStore,
+        ingests: Ingests,
+        volumes: VolumeService,
+        sizes: Sizes,
+    ) -> None:
         self._containers = containers
         self._images = images
+        self._ingests = ingests
         self._volumes = volumes
         self._sizes = sizes
 
@@ -66,6 +83,18 @@ class DiskUsage:
             ContainerUse(container, *await self._sizes.both(container)) for container in self._containers.store.all()
         ]
 
+    async def logs(self) -> list[LogUse]:
+        """Every container's log."""
+        return [
+            LogUse(container, await asyncio.to_thread(_size, self._containers.log_folder(container)))
+            for container in self._containers.store.all()
+        ]
+
+    def interrupted(self) -> tuple[int, int]:
+        """How many blobs of broken-off pulls wait for the next, and the bytes of these and of finished layers."""
+        count, size = self._ingests.kept()
+        return count, size + self._images.layers.leased_bytes()
+
     async def volumes(self) -> list[VolumeUse]:
         """Every volume with its size."""
         store = self._volumes.store
@@ -73,3 +102,11 @@ class DiskUsage:
             VolumeUse(volume, await asyncio.to_thread(store.size, volume), len(self._volumes.users(volume.name)))
             for volume in store.all()
         ]
+
+
+def _size(folder: str) -> int:
+    """Bytes of the files in a log's folder; 0 before the first start."""
+    try:
+        return sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder))
+    except FileNotFoundError:
+        return 0

@@ -215,6 +215,19 @@ def test_df(client: Client, engine: Engine) -> None:
         assert part in text
 
 
+def test_df_counts_logs_and_interrupted_pulls(engine: Engine) -> None:
+    engine.dockyard("run", "--name", "loud", "busybox:test", "head", "-c", "4000", "/dev/zero", check=True)
+    (engine.root / "ingest" / ("a" * 64)).write_bytes(b"x" * 8192)
+    lines = engine.dockyard("system", "df", "--format", "{{.Type}};{{.TotalCount}};{{.Size}}", check=True).stdout
+    rows = {line.split(";")[0]: line.split(";")[1:] for line in lines.splitlines()}
+    assert rows["Logs"][0] == "1"
+    assert rows["Logs"][1] != "0B"
+    assert rows["Interrupted Pulls"] == ["1", "8.192kB"]
+    assert "loud" in engine.dockyard("system", "df", "-v", check=True).stdout.partition("Logs space usage:")[2]
+    engine.dockyard("image", "prune", "-f", check=True)
+    assert "Interrupted" not in engine.dockyard("system", "df", check=True).stdout
+
+
 def test_system_prune(client: Client, engine: Engine) -> None:
     run(engine, "up")
     engine.dockyard("run", "--name", "down", "-v", "/anonymous", "busybox:test", "true", check=True)

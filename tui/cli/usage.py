@@ -55,8 +55,21 @@ def kinds(found: Item) -> list[Item]:
         _kind("Images", len(images), sum(bool(i["Containers"]) for i in images), layers, layers - needed),
         _kind("Containers", len(containers), sum(c["State"] in _UP for c in containers), written, down),
         _kind("Local Volumes", len(volumes), len(volumes) - len(unused), sum(sizes), sum(unused)),
+        *_beyond_docker(found),
         _kind("Build Cache", len(found.get("BuildCache") or ()), 0, found.get("BuilderSize") or 0, 0, percent=False),
     ]
+
+
+def _beyond_docker(found: Item) -> list[Item]:
+    """Logs, and what broken-off pulls left when they left something; nothing from an engine that does not tell."""
+    logs, interrupted = found.get("Logs"), found.get("Interrupted") or {}
+    rows_ = []
+    if logs is not None:
+        rows_.append(_kind("Logs", len(logs), len(logs), sum(log["Size"] for log in logs), 0, percent=False))
+    if interrupted.get("Size"):
+        size = interrupted["Size"]
+        rows_.append(_kind("Interrupted Pulls", interrupted["Count"], 0, size, size))
+    return rows_
 
 
 def _kind(name: str, total: int, active: int, size: int, free: int, *, percent: bool = True) -> Item:
@@ -101,9 +114,12 @@ def _verbose(found: Item) -> str:
         (item["Name"], str(item["UsageData"]["RefCount"]), human_size(max(0, item["UsageData"]["Size"])))
         for item in found["Volumes"] or ()
     ]
+    logs = [("CONTAINER ID", "NAME", "LOG SIZE")]
+    logs += [(log["Container"][:12], log["Name"], human_size(log["Size"])) for log in found.get("Logs") or ()]
+    logged = f"Logs space usage:\n\n{columns(logs)}\n" if "Logs" in found else ""
     return (
         f"Images space usage:\n\n{columns(images)}\nContainers space usage:\n\n{columns(containers)}\n"
-        f"Local Volumes space usage:\n\n{columns(volumes)}\n"
+        f"Local Volumes space usage:\n\n{columns(volumes)}\n{logged}"
         f"Build cache usage: {human_size(found.get('BuilderSize') or 0)}\n\n"
         + columns([("CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED")])
     )

@@ -79,9 +79,10 @@ class Ingests:
                 if ingest.is_done or not ingest.length:
                     os.unlink(path)
 
-    def bytes(self) -> int:
-        """What the broken-off ones take."""
-        return sum(entry.stat().st_blocks * 512 for entry in os.scandir(self._folder))
+    def kept(self) -> tuple[int, int]:
+        """How many there are, and the bytes they take."""
+        sizes = [entry.stat(follow_symlinks=False).st_blocks * 512 for entry in os.scandir(self._folder)]
+        return len(sizes), sum(sizes)
 
     def prune(self, older: float = 0.0) -> int:
         """Forget those that nobody goes on with and that are older than so many seconds; the bytes freed."""
