@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import measure, networks, verbs
+from tests.bench import measure, networks, registries, verbs
 from tests.bench.measure import Plan, Row
 from tests.bench.report import table
 from tests.bench.sides import Docker, Dockyard, Side
@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rows",
         default="run,exec,parallel,logs,idle,container,paint,list,remove,stop,copy,image,stats,"
-        "bridge,publish,streams,names,range",
+        "bridge,publish,streams,names,range,registries",
         help="which, by name",
     )
     parser.add_argument("--output", type=Path, help="write the table to this file too")
@@ -59,6 +59,7 @@ def measure_rows(sides: Sequence[Side], plan: Plan, wanted: set[str]) -> list[Ro
         "stop": lambda: [verbs.stop_row(sides, plan)],
         "copy": lambda: verbs.copy_rows(sides, plan),
         "image": lambda: verbs.image_rows(sides, plan),
+        "registries": lambda: registries.rows(sides, plan),
         "stats": lambda: [verbs.stats_row(sides, plan)],
         "bridge": lambda: networks.run_rows(sides, plan),
         "publish": lambda: networks.publish_rows([s for s in sides if isinstance(s, Dockyard)], plan),
