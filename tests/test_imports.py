@@ -18,13 +18,14 @@ LONGEST_FUNCTION = 60
 LONGEST_MODULE = 500
 
 #: Everything in core may import these.
-COMMON = {"core.errors", "core.oci", "core.db", "core.events", "core.faults", "core.moments"}
+COMMON = {"core.errors", "core.oci", "core.db", "core.events", "core.faults", "core.moments", "core.patterns"}
 _IMAGE = {"core.image", "core.linux", *COMMON}
 #: Part → what its modules may import of core. A part's name also stands for everything below it.
 MAP: dict[str, set[str]] = {
     "core.errors": set(),
     "core.faults": {"core.errors"},
     "core.moments": {"core.errors"},
+    "core.patterns": {"core.errors"},
     "core.oci": {"core.errors"},
     "core.db": {"core.errors", "core.faults"},
     "core.events": {"core.errors", "core.oci", "core.db"},

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from core import patterns
 from core.container.inspect import docker_status, summary
 from core.container.mounts import mounts_of
 from core.container.status import Container, Status
@@ -61,8 +62,8 @@ def _check(wanted: dict[str, list[str]]) -> None:
                 raise InvalidArgument(f"invalid filter 'exited={value}'", hint="an exit code is a number")
             if key == "name":
                 try:
-                    re.compile(value)
-                except re.error as error:
+                    patterns.searcher(value)
+                except InvalidArgument as error:
                     raise InvalidArgument(f"invalid filter 'name={value}': {error}") from error
 
 
@@ -81,7 +82,7 @@ def _one(container: Container, key: str, values: list[str], networks: NetworkSto
     if key == "id":
         return any(container.id.startswith(value) for value in values)
     if key == "name":
-        return any(re.search(value, name) for value in values for name in (container.name, "/" + container.name))
+        return any(patterns.found(value, name) for value in values for name in (container.name, "/" + container.name))
     if key == "label":
         return all(has_label(container.labels, value) for value in values)
     if key == "status":

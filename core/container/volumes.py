@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from core import faults
+from core import faults, patterns
 from core.container.config import CreateRequest
 from core.container.mounts import (
     AnyMount,
@@ -267,6 +266,6 @@ def _has_label(volume: Volume, wanted: str) -> bool:
 def _name_fits(pattern: str, name: str) -> bool:
     """Docker's match of a name: a regular expression anywhere in it; one that is none fits nothing."""
     try:
-        return re.search(pattern, name) is not None
-    except re.error:
+        return patterns.found(pattern, name)
+    except InvalidArgument:
         return False

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from core.errors import InvalidArgument
+from core.patterns import searcher
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
@@ -87,7 +88,8 @@ def parse(text: str) -> Reference:
 def fits(name: str, pattern: str) -> bool:
     """Whether a familiar name, with or without its tag, fits a pattern of Go's ``path.Match``: ``*`` stops at ``/``."""
     expression = _from_glob(pattern)
-    return bool(re.fullmatch(expression, name) or re.fullmatch(expression, name.rpartition(":")[0]))
+    found = searcher(f"^(?:{expression})$")
+    return found(name) or found(name.rpartition(":")[0])
 
 
 def _from_glob(pattern: str) -> str:

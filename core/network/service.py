@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from core import faults
+from core import faults, patterns
 from core.db import Database
 from core.errors import DockyardError, Forbidden, InvalidArgument
 from core.events import EventBus
@@ -212,7 +211,7 @@ class NetworkService:
     def _matches(self, network: Network, filters: dict[str, list[str]]) -> bool:
         used = any(endpoint.active for endpoint in self.store.endpoints_on(network))
         tests: dict[str, Any] = {
-            "name": lambda value: re.search(value, network.name),
+            "name": lambda value: patterns.found(value, network.name),
             "id": network.id.startswith,
             "driver": lambda value: value == network.driver,
             "scope": lambda value: value == "local",
@@ -221,10 +220,7 @@ class NetworkService:
         }
         if not all(_has_label(network, label) for label in filters.get("label", ())):
             return False
-        try:
-            return all(any(test(v) for v in filters[key]) for key, test in tests.items() if filters.get(key))
-        except re.error as error:
-            raise InvalidArgument(f"invalid filter 'name': {error}") from error
+        return all(any(test(v) for v in filters[key]) for key, test in tests.items() if filters.get(key))
 
     async def prune(self, filters: dict[str, list[str]]) -> list[str]:
         """Remove the networks that nobody uses, running or not; their names."""
