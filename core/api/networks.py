@@ -111,8 +111,15 @@ async def connect(call: Call) -> StreamResponse:
 async def disconnect(call: Call) -> StreamResponse:
     """``POST /networks/{id}/disconnect``"""
     body = await _body(call)
-    await call.engine.containers.disconnect(call.parameters["id"], _container(body), force=bool(body.get("Force")))
+    await call.engine.containers.disconnect(call.parameters["id"], _container(body), force=_force(body))
     return empty(200)
+
+
+def _force(body: dict[str, Any]) -> bool:
+    value = body.get("Force") or False
+    if not isinstance(value, bool):
+        raise InvalidArgument("Force must be true or false")
+    return value
 
 
 async def _body(call: Call) -> dict[str, Any]:

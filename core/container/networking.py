@@ -276,7 +276,11 @@ class Networking:
                 self._store.unpublish(container_id)
         self.networks.recover()
         for network in self._store.all():
-            self.directory.write_table(network)
+            try:
+                self.directory.write_table(network)
+            except DockyardError as error:
+                # Names of containers that start from now on are not known there; all else works.
+                log.error("the names of network %s cannot be written: %s", network.name, error)
 
     async def settle(self) -> None:
         """After it: what is missing of running containers (the daemon was killed in the middle of a connect)."""

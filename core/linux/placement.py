@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from itertools import count
 from typing import Any, ClassVar
 
-from core.errors import Unavailable
+from core.errors import Unavailable, Unsupported
 from core.linux import cgroups
 from core.linux.cgroup_files import read_file, remove_folder, write_file
 from core.linux.cgroups import Hierarchy, Placement
@@ -46,6 +46,11 @@ def prepare(engine: str) -> Placement:
     scope = f"dockyard-{engine}.scope" if has_systemd() else ""
     if scope:
         return Placement(found.version, {}, scope)
+    if not (found.mounts or found.unified):
+        raise Unsupported(
+            "no cgroups are mounted below /sys/fs/cgroup, as it is inside `ip netns exec`",
+            hint="start the engine outside, or mount them: mount -t cgroup2 none /sys/fs/cgroup",
+        )
     placement = Placement(found.version, _parents(found, f"dockyard-{engine}"))
     _make_parents(placement)
     return placement

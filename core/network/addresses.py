@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from core.errors import Exhausted, InvalidArgument
+from core.errors import Exhausted, InvalidArgument, Unsupported
 from core.linux import conntrack
 from core.network import ipam
 from core.network.model import Endpoint, Network
@@ -48,7 +48,9 @@ def parse_settings(name: str, value: Any) -> dict[str, Any]:
     if options:
         if not isinstance(options, dict) or not all(isinstance(item, str) for item in options.values()):
             raise InvalidArgument(f"EndpointsConfig.{name}.DriverOpts must be an object of strings")
-        found["DriverOpts"] = options
+        raise Unsupported(
+            f"network option {next(iter(options))!r:.80} of one container is not supported", hint="leave driver-opt out"
+        )
     priority = value.get("GwPriority") or 0
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise InvalidArgument(f"EndpointsConfig.{name}.GwPriority must be a number")
@@ -62,6 +64,8 @@ def parse_mac(text: Any) -> str:
     if not isinstance(text, str) or not _MAC.fullmatch(text):
         raise InvalidArgument(f"{str(text)[:60]} is not a valid mac address", hint="write 02:42:ac:11:00:02")
     digits = re.sub(r"[:.-]", "", text).lower()
+    if not int(digits, 16):
+        raise InvalidArgument(f"mac address {text} is nobody's", hint="leave --mac-address out, and one is chosen")
     if int(digits[:2], 16) & 1:
         raise InvalidArgument(
             f"mac address {text} is a group's, not one interface's", hint="its first byte must be even"
@@ -82,12 +86,8 @@ def _ipam_config(name: str, value: Any) -> dict[str, Any]:
                 found[member] = str(kind(text))
             except ValueError:
                 raise InvalidArgument(f"invalid {member[:4]} address: {str(text)[:60]}") from None
-    local = value.get("LinkLocalIPs")
-    if local:
-        try:
-            found["LinkLocalIPs"] = [str(ip_address(text)) for text in local]
-        except (ValueError, TypeError):
-            raise InvalidArgument(f"invalid link-local IP address: {str(local)[:60]}") from None
+    if value.get("LinkLocalIPs"):
+        raise Unsupported("link-local IP addresses of a choice are not supported", hint="leave --link-local-ip out")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any
 
 from core.errors import Forbidden, InvalidArgument, Unsupported
@@ -15,6 +15,7 @@ from core.network.model import PREDEFINED, Prefix, Subnet
 DRIVERS = ("bridge", "macvlan", "ipvlan", "host", "null")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _DEVICE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _BRIDGE = "com.docker.network.bridge."
 _BOOLEANS = {f"{_BRIDGE}{name}" for name in ("enable_icc", "enable_ip_masquerade", "default_bridge")}
 #: Options of Docker's drivers that have an effect which this engine does not have, with the values that mean nothing.
@@ -76,6 +77,8 @@ def parse_create(body: Any) -> Specification:
         raise InvalidArgument("IPAM must be an object")
     if _text(ipam, "Driver") not in ("", "default"):
         raise Unsupported(f"IPAM driver {_text(ipam, 'Driver')!r} is not supported", hint="leave --ipam-driver out")
+    if _map(ipam, "Options"):
+        raise Unsupported("options of the IPAM driver are not supported", hint="leave --ipam-opt out")
     return Specification(
         name=name,
         driver=driver,
@@ -98,7 +101,7 @@ def check_options(driver: str, options: dict[str, str]) -> None:
         if key in _BOOLEANS and value.lower() not in ("true", "false", "1", "0"):
             raise InvalidArgument(f"network option {key} must be true or false, not {value[:40]!r}")
     mtu = options.get("com.docker.network.driver.mtu", "")
-    if mtu and (not mtu.isdecimal() or not 68 <= int(mtu) <= 65535):
+    if mtu and (not (mtu.isascii() and mtu.isdecimal()) or not 68 <= int(mtu) <= 65535):
         raise InvalidArgument(f"invalid MTU {mtu[:20]!r}: a number from 68 to 65535")
     for key in (f"{_BRIDGE}name", "parent"):
         if key in options and not _DEVICE.fullmatch(options[key]):
@@ -142,6 +145,7 @@ def _subnet(item: dict[str, Any]) -> Subnet | None:
             raise InvalidArgument("a gateway, an IP range and auxiliary addresses need a subnet", hint="give --subnet")
         return None
     prefix = _prefix("Subnet", text)
+    _check_usable(prefix)
     pool = _prefix("IPRange", _text(item, "IPRange")) if _text(item, "IPRange") else prefix
     if pool.version != prefix.version or not _within(pool, prefix):
         raise InvalidArgument(f"ip range {pool} is not in the subnet {prefix}")
@@ -152,7 +156,25 @@ def _subnet(item: dict[str, Any]) -> Subnet | None:
     for name, address in {"gateway": str(gateway), **auxiliary}.items():
         if _address(name, address) not in prefix:
             raise InvalidArgument(f"address {address} ({name}) is not in the subnet {prefix}")
+    if str(gateway) in {str(_address(name, address)) for name, address in auxiliary.items()}:
+        raise InvalidArgument(f"address {gateway} is the gateway of {prefix}, and an auxiliary address too")
     return Subnet(prefix, pool, gateway, auxiliary, chosen=True)
+
+
+def _check_usable(prefix: Prefix) -> None:
+    """Refuse ranges that no container can have an address of."""
+    for what, is_so in (
+        ("for groups", prefix.is_multicast),
+        ("for a machine's talk with itself", prefix.is_loopback),
+        ("for one link alone", prefix.is_link_local),
+        ("no machine's", prefix.is_unspecified or prefix.network_address.is_unspecified),
+        ("reserved", prefix.version == 4 and prefix.is_reserved),
+        ("IPv4's, in IPv6's clothes", prefix.version == 6 and prefix.subnet_of(_MAPPED)),
+    ):
+        if is_so:
+            raise InvalidArgument(f"subnet {prefix} cannot be used: it is {what}", hint="take one of 172.16.0.0/12")
+    if prefix.num_addresses < 2:
+        raise InvalidArgument(f"subnet {prefix} has one address, and the gateway takes it", hint="take a larger one")
 
 
 def _within(pool: Prefix, prefix: Prefix) -> bool:
@@ -163,7 +185,15 @@ def _prefix(member: str, text: str) -> Prefix:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise InvalidArgument(f"invalid {member}: {error}", hint="write it as 172.30.0.0/24, host bits zero") from None
+        raise InvalidArgument(f"invalid {member}: {error}", hint=_right(text)) from None
+
+
+def _right(text: str) -> str:
+    """What was probably meant."""
+    try:
+        return f"did you mean {ip_network(text, strict=False)}?"
+    except ValueError:
+        return "write it as 172.30.0.0/24"
 
 
 def _address(member: str, text: str) -> Any:
@@ -190,7 +220,9 @@ def _flag(body: dict[str, Any], member: str, default: bool) -> bool:
 
 
 def _map(body: dict[str, Any], member: str) -> dict[str, str]:
-    value = body.get(member) or {}
+    value = body.get(member)
+    if value is None:
+        return {}
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise InvalidArgument(f"{member} must be an object of strings")
     return value

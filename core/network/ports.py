@@ -41,7 +41,7 @@ def parse_port(text: str) -> tuple[int, str]:
     protocol = (protocol or "tcp").lower()
     if protocol not in PROTOCOLS:
         raise InvalidArgument(f"invalid port {text!r}: protocol must be tcp, udp or sctp")
-    if not number.isdecimal() or len(number) > 5 or not 0 < int(number) <= 65535:
+    if not (number.isascii() and number.isdecimal()) or len(number) > 5 or not 0 < int(number) <= 65535:
         raise InvalidArgument(f"invalid port {text!r}: a port is a number from 1 to 65535")
     return int(number), protocol
 
@@ -50,7 +50,7 @@ def _host_ports(text: str) -> tuple[int, int]:
     """``8080`` or ``8080-8090``; "" and 0 are any port."""
     first, dash, last = text.partition("-")
     for piece in (first, last) if dash else (first,):
-        if piece and (not piece.isdecimal() or len(piece) > 5 or int(piece) > 65535):
+        if piece and (not (piece.isascii() and piece.isdecimal()) or len(piece) > 5 or int(piece) > 65535):
             raise InvalidArgument(f"invalid port specification: {text!r}: a port is a number from 1 to 65535")
     if dash and not (first and last and 0 < int(first) <= int(last)):
         raise InvalidArgument(f"invalid port range {text!r}", hint="write FIRST-LAST, the smaller one first")

@@ -144,12 +144,14 @@ class NetworkService:
             # Before there is a bridge: what is recorded are the interfaces that the host had.
             for version in {subnet.version for subnet in network.subnets}:
                 await asyncio.to_thread(bridge.forward, version, self._forwarding)
-            await asyncio.to_thread(bridge.make, network)
-            faults.point("network-create", 2)
+            existed = bridge.exists(network.device)
             try:
+                await asyncio.to_thread(bridge.make, network)
+                faults.point("network-create", 2)
                 self.rules.add(network)
             except BaseException:
-                await asyncio.to_thread(bridge.remove, network.device)
+                if not existed:
+                    await asyncio.to_thread(bridge.remove, network.device)
                 raise
             faults.point("network-create", 3)
         elif network.has_interfaces:

@@ -57,6 +57,38 @@ def test_everything_that_is_taken() -> None:
         ({"ConfigOnly": True}, "ConfigOnly"),
         ({"ConfigFrom": {"Network": "x"}}, "ConfigFrom"),
         ({"EnableIPv4": False}, "IPv4 or IPv6"),
+        ({"Options": []}, "Options must be an object"),
+        ({"Labels": [1]}, "Labels must be an object"),
+        ({"IPAM": {"Options": {"a": "b"}}}, "options of the IPAM driver"),
+        *[
+            ({"EnableIPv6": True, "IPAM": {"Config": [{"Subnet": subnet}]}}, text)
+            for subnet, text in (
+                ("224.0.0.0/24", "for groups"),
+                ("ff00::/64", "for groups"),
+                ("127.1.0.0/24", "talk with itself"),
+                ("::1/128", "talk with itself"),
+                ("169.254.0.0/24", "one link alone"),
+                ("fe80::/64", "one link alone"),
+                ("0.0.0.0/8", "no machine's"),
+                ("::/64", "no machine's"),
+                ("240.0.0.0/24", "reserved"),
+                ("::ffff:10.0.0.0/104", "IPv6's clothes"),
+                ("10.1.2.3/32", "has one address"),
+                ("fd00::1/128", "has one address"),
+                ("10.3.0.7/24", r"did you mean 10\.3\.0\.0/24\?"),
+            )
+        ],
+        (
+            {
+                "IPAM": {
+                    "Config": [
+                        {"Subnet": "10.1.0.0/24", "Gateway": "10.1.0.9", "AuxiliaryAddresses": {"a": "10.1.0.9"}}
+                    ]
+                }
+            },
+            "the gateway of",
+        ),
+        ({"Options": {"com.docker.network.driver.mtu": "١٥٠٠"}}, "invalid MTU"),
         ({"Internal": "yes"}, "Internal must be true or false"),
         ({"Labels": {"a": 1}}, "Labels"),
         ({"IPAM": {"Driver": "dhcp"}}, "IPAM driver"),

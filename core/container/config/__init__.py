@@ -74,11 +74,11 @@ def _check_config(config: dict[str, Any]) -> None:
     for variable in config["Env"]:
         if not variable.partition("=")[0]:
             raise InvalidArgument(f"invalid environment variable: {shown(variable)}", hint="write NAME=value")
-    if config["Hostname"] and not _HOSTNAME.fullmatch(config["Hostname"]):
+    if config["Hostname"] and not (_HOSTNAME.fullmatch(config["Hostname"]) and config["Hostname"].strip(".")):
         raise InvalidArgument(
             f"invalid hostname {config['Hostname']!r}", hint="at most 64 letters, digits, dots, hyphens"
         )
-    if config["Domainname"] and not _HOSTNAME.fullmatch(config["Domainname"]):
+    if config["Domainname"] and not (_HOSTNAME.fullmatch(config["Domainname"]) and config["Domainname"].strip(".")):
         raise InvalidArgument(
             f"invalid domain name {shown(config['Domainname'])}", hint="at most 64 letters, digits, dots, hyphens"
         )

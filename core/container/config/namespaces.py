@@ -52,7 +52,7 @@ def _check_sysctl(name: str, host: dict[str, Any]) -> None:
         "IPC": host["IpcMode"] == "host" and dotted.startswith(_IPC_SYSCTLS),
         "UTS": host["UTSMode"] == "host" and dotted in _UTS_SYSCTLS,
     }
-    if not name or "\n" in name:
+    if not dotted.strip(".") or ".." in dotted or not name.isprintable() or " " in name:
         raise InvalidArgument(f"invalid sysctl {shown(name)}", hint="write NAME=VALUE")
     for kind, is_shared in shared.items():
         if is_shared:

@@ -47,8 +47,9 @@ def check_networking(body: dict[str, Any], config: dict[str, Any], host: dict[st
     raw = object_("NetworkingConfig.EndpointsConfig", networking.get("EndpointsConfig"))
     given = {_named(name): parse_settings(name, settings) for name, settings in raw.items()}
     mode = host["NetworkMode"] = "none" if config["NetworkDisabled"] else _named(host["NetworkMode"])
-    for text in [*host["Dns"], *host["ExtraHosts"]]:
-        string("HostConfig", text)
+    for member in ("Dns", "DnsSearch", "DnsOptions", "ExtraHosts", "Links"):
+        for text in host[member]:
+            _check_line(f"HostConfig.{member}", text)
     if mode.startswith("container:") or mode == "host":
         _check_shared(mode, config, host, given)
         return {"host": given.get("host", {})} if mode == "host" else {}
@@ -72,6 +73,12 @@ def check_networking(body: dict[str, Any], config: dict[str, Any], host: dict[st
         wanted[mode]["Links"] = list(dict.fromkeys([*wanted[mode].get("Links", ()), *host["Links"]]))
         host["Links"] = []
     return wanted | given
+
+
+def _check_line(name: str, text: Any) -> None:
+    """These become lines of the container's own files: one text, one line (a NUL is refused before)."""
+    if not string(name, text).isprintable():
+        raise InvalidArgument(f"{name}: {shown(text)} holds a line end or another control character")
 
 
 def _named(mode: str) -> str:
