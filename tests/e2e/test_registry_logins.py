@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,9 @@ def test_tls_and_a_password(signed_out: Engine, registry: Registry, secure: Regi
     code, said = login(engine, secure.host)
     assert (code, "Login Succeeded" in said) == (0, True)
     engine.docker("push", name, check=True)
+    trusting = ["--cert-dir", str(Path(secure.ca or "").parent), "--creds", f"{USER}:{PASSWORD}"]
+    seen = engine.netns_run(["skopeo", "inspect", *trusting, f"docker://{name}"], check=True).stdout
+    assert json.loads(seen)["Digest"] in engine.docker("inspect", name, check=True).stdout
     engine.docker("rmi", name, registry.name("secret:1"), check=True)
     assert "Downloaded newer image" in engine.docker("pull", name, check=True).stdout
     engine.docker("logout", secure.host, check=True)

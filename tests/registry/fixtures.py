@@ -75,6 +75,7 @@ def puller(module_puller: Engine) -> Iterator[Engine]:
         module_puller.restart()
     yield module_puller
     module_puller.remove_containers()
+    assert "Traceback" not in module_puller.log
 
 
 @pytest.fixture
