@@ -20,31 +20,35 @@ Handler = Callable[[int], object]
 class Timer:
     """One call in the future."""
 
-    def __init__(self, poller: Poller, due: float, call: Callable[[], object]) -> None:
-        self._poller = poller
+    def __init__(self, due: float, call: Callable[[], object]) -> None:
         self.due = due
         self.call = call
+        self.cancelled = False
 
     def cancel(self) -> None:
         """It will not be called; nothing happens when it was."""
-        self._poller.timers.discard(self)
+        self.cancelled = True
 
 
 class Poller:
     """``watch`` an fd for READ and WRITE; its handler gets the events of poll(2), GONE always among them.
 
-    ``call_later`` for what is to happen by time; there are few timers at once.
+    ``call_later`` for what is to happen by time.
     """
 
     def __init__(self) -> None:
         self._poll = select.poll()
         self._handlers: dict[int, Handler] = {}
-        self.timers: set[Timer] = set()
+        #: By the time they are due. Most come in that order: each is put in from the end.
+        self._timers: list[Timer] = []
 
     def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
         """Call ``call`` once, not before ``seconds`` have passed."""
-        timer = Timer(self, time.monotonic() + seconds, call)
-        self.timers.add(timer)
+        timer = Timer(time.monotonic() + seconds, call)
+        place = len(self._timers)
+        while place and self._timers[place - 1].due > timer.due:
+            place -= 1
+        self._timers.insert(place, timer)
         return timer
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
@@ -59,7 +63,9 @@ class Poller:
 
     def run_once(self, timeout_ms: int | None = None) -> bool:
         """Wait for events and timers and call them; False when the time was over first."""
-        next_due = min((timer.due for timer in self.timers), default=0.0)
+        while self._timers and self._timers[0].cancelled:
+            del self._timers[0]
+        next_due = self._timers[0].due if self._timers else 0.0
         if next_due:
             wait_ms = max(0, int((next_due - time.monotonic()) * 1000) + 1)
             if timeout_ms is None or wait_ms < timeout_ms:
@@ -74,9 +80,10 @@ class Poller:
 
     def _call_due(self) -> bool:
         now = time.monotonic()
-        due = sorted((timer for timer in self.timers if timer.due <= now), key=lambda timer: timer.due)
-        for timer in due:
-            if timer in self.timers:  # not cancelled by one before it
-                self.timers.discard(timer)
+        called = False
+        while self._timers and (self._timers[0].cancelled or self._timers[0].due <= now):
+            timer = self._timers.pop(0)
+            if not timer.cancelled:
                 timer.call()
-        return bool(due)
+                called = True
+        return called

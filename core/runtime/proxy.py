@@ -25,6 +25,10 @@ _PIECE = 1 << 16
 _MAX_CONNECTIONS = 1000
 _MAX_CLIENTS = 1000
 _MAX_PER_EVENT = 64
+#: When no connection may be added, one that was silent for so long makes room for the next (seconds).
+_IDLE = 60.0
+#: How exactly that is counted.
+_GRAIN = 1.0
 #: Seconds without accepting when there are no more descriptors.
 _PAUSE = 1.0
 #: A UDP client that was silent for so long is forgotten (seconds).
@@ -54,7 +58,8 @@ class Ports:
     def __init__(self, poller: Poller) -> None:
         self._poller = poller
         self._listeners: dict[str, TcpListener | UdpListener] = {}
-        self.connections = 0
+        #: Those under way, the longest silent first.
+        self._relays: dict[Relay, None] = {}
 
     def add(self, ports: list[list[Any]], fds: list[int]) -> None:
         """Take sockets over, one for each port; those that were taken are removed from ``fds``. Raises Conflict."""
@@ -82,17 +87,28 @@ class Ports:
             if listener is not None:
                 listener.target.set(address, port)
 
-    def ended(self) -> None:
+    def used(self, relay: Relay) -> None:
+        """A connection began, or bytes came through it."""
+        self._relays.pop(relay, None)
+        self._relays[relay] = None
+
+    def ended(self, relay: Relay) -> None:
         """A connection is over: those that waited for their turn are looked at again."""
-        self.connections -= 1
-        if self.connections == _MAX_CONNECTIONS - 1:
+        self._relays.pop(relay, None)
+        if len(self._relays) == _MAX_CONNECTIONS - 1:
             for listener in self._listeners.values():
                 listener.resume()
 
-    @property
-    def full(self) -> bool:
-        """Whether no connection may be added."""
-        return self.connections >= _MAX_CONNECTIONS
+    def seconds_until_room(self) -> float:
+        """0 when a connection may be added, else after how many seconds the longest silent one gives way."""
+        if len(self._relays) < _MAX_CONNECTIONS:
+            return 0.0
+        return max(0.0, next(iter(self._relays)).used + _IDLE - time.monotonic())
+
+    def make_room(self) -> None:
+        """For a connection that has come. Whoever opens many and says nothing would keep all others out."""
+        if len(self._relays) >= _MAX_CONNECTIONS:
+            next(iter(self._relays)).close()
 
     def close(self) -> None:
         """Close everything: the ports are free."""
@@ -117,8 +133,9 @@ class TcpListener:
 
     def _accept(self, events: int) -> None:
         for _ in range(_MAX_PER_EVENT):
-            if self._ports.full:
-                self._poller.forget(self._socket.fileno())
+            left = self._ports.seconds_until_room()
+            if left:
+                self._pause(left)
                 return
             try:
                 client, _ = self._socket.accept()
@@ -128,6 +145,7 @@ class TcpListener:
                 self._pause()
                 return
             client.setblocking(False)
+            self._ports.make_room()
             try:
                 server = socket.socket(self.target.family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             except OSError:
@@ -140,16 +158,19 @@ class TcpListener:
                 _reset(client)
                 server.close()
                 continue
-            self._ports.connections += 1
-            self._relays.add(Relay(self._poller, client, server, self._ended))
+            relay = Relay(self._poller, client, server, self._ports.used, self._ended)
+            self._relays.add(relay)
+            self._ports.used(relay)
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float = _PAUSE) -> None:
         self._poller.forget(self._socket.fileno())
-        self._timer = self._poller.call_later(_PAUSE, self.resume)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._poller.call_later(seconds, self.resume)
 
     def _ended(self, relay: Relay) -> None:
         self._relays.discard(relay)
-        self._ports.ended()
+        self._ports.ended(relay)
 
     def close(self) -> None:
         """Stop listening and end all connections."""
@@ -174,9 +195,11 @@ class Side:
 class Relay:
     """A connection, both directions; the end of one is passed on, and the other goes on (RFC 9293, half-close)."""
 
-    def __init__(self, poller: Poller, client: socket.socket, server: socket.socket, ended: Any) -> None:
+    def __init__(self, poller: Poller, client: socket.socket, server: socket.socket, tell: Any, ended: Any) -> None:
         self._poller = poller
+        self._tell = tell
         self._ended = ended
+        self.used = time.monotonic()
         self._client = Side(client)
         self._server = Side(server)
         self._connected = False
@@ -214,6 +237,10 @@ class Relay:
     def _event(self, events: int, side: Side, other: Side) -> None:
         if self._closed:
             return
+        now = time.monotonic()
+        if now - self.used > _GRAIN:
+            self.used = now
+            self._tell(self)
         try:
             if events & GONE and side.ended:
                 raise ConnectionResetError  # it takes nothing any more

@@ -200,6 +200,33 @@ def test_connections_are_bounded_and_the_next_one_waits(inside: Inside, monkeypa
     inside(body)
 
 
+def test_a_silent_connection_makes_room(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "_MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(proxy, "_IDLE", 0.3)
+    monkeypatch.setattr(proxy, "_GRAIN", 0.0)
+
+    def body(keeper: Keeper) -> None:
+        with _listener("127.0.0.1", 8000) as server:
+            server.settimeout(10)
+            keeper.publish("tcp/x/80", _listener("127.0.0.1", 80), ("127.0.0.1", 8000))
+            silent = socket.create_connection(("127.0.0.1", 80))
+            accepted = [server.accept()[0]]
+            busy = socket.create_connection(("127.0.0.1", 80))
+            accepted.append(server.accept()[0])
+            busy.sendall(b"x")
+            assert accepted[1].recv(1) == b"x"
+            third = socket.create_connection(("127.0.0.1", 80))
+            accepted.append(server.accept()[0])
+            silent.settimeout(10)
+            assert silent.recv(1) == b""
+            busy.sendall(b"y")
+            assert accepted[1].recv(1) == b"y"
+            for sock in (silent, busy, third, *accepted):
+                sock.close()
+
+    inside(body)
+
+
 def test_datagrams_are_answered_from_the_address_that_was_asked(inside: Inside) -> None:
     def body(keeper: Keeper) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
