@@ -18,6 +18,7 @@ from struct import Struct
 from typing import Any
 
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import Response, StreamResponse
@@ -58,6 +59,14 @@ class Connection(RequestHandler):
             sock = transport.get_extra_info("socket")
             peer = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
             log.debug("connection from pid %d, uid %d, gid %d", *peer)
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What a client wrote that is no HTTP is its own fault, and one line; all else has its traceback."""
+        error = kw.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            log.info("a client did not speak HTTP: %s", str(error.message).partition("\n")[0][:200])
+        else:
+            super().log_exception(*args, **kw)
 
     def stream_until_lost(self) -> None:
         """From now on the current task is cancelled when the client leaves or the server shuts down."""

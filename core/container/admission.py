@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 
 from core.container.config import CreateRequest
-from core.errors import InvalidArgument
+from core.errors import InvalidArgument, NotFound
+from core.image import platforms
 from core.image.model import Image
 from core.network.foreign import Findings
 
@@ -21,6 +22,7 @@ def create_warnings(request: CreateRequest, findings: Findings, bridges: Sequenc
     if published and host["NetworkMode"] == "host":
         return ["Published ports are discarded when using host network mode"]
     texts = [
+        "Published ports are discarded on network none" if published and host["NetworkMode"] == "none" else "",
         findings.bypass_warning(public_ports(host["PortBindings"])),
         *map(findings.drop_warning, bridges),
         "the environment variables of --link are not set: names are" if host["Links"] else "",
@@ -41,11 +43,14 @@ def public_ports(bindings: dict[str, list[dict[str, str]]]) -> list[str]:
 def check_platform(platform: str, image: Image) -> None:
     """Refuse an image for another processor, naming both."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-    if platform:
-        wanted = platform.split("/")[1] if "/" in platform else platform
-        if wanted != image.architecture:
-            raise InvalidArgument(
-                f"image {image.id[7:19]} is for linux/{image.architecture}, not for the platform asked for ({platform})"
+    if platform and not image.is_host:
+        wanted, found = platforms.parse(platform), platforms.of(dict(image.config))
+        if wanted != found:
+            # NotFound makes clients pull the other one.
+            raise NotFound(
+                f"image {image.id[7:19]} was found but its platform ({found}) does not match the specified platform "
+                f"({wanted})",
+                hint="pull it for that platform",
             )
     if image.architecture and image.architecture != machine:
         raise InvalidArgument(

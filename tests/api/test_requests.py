@@ -348,3 +348,13 @@ async def test_streams_of_json_are_chunked(api: Served) -> None:
     status, headers = await read_head(reader)
     writer.close()
     assert (status, headers["transfer-encoding"], headers["content-type"]) == (200, "chunked", "application/json")
+
+
+async def test_what_is_no_http_is_one_line_in_the_log(api: Served, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    reader, writer = await api.open("GET /_ping HTTP/1.1\nHost: d\nBad Header: x\x01y")
+    status, _ = await read_head(reader)
+    writer.close()
+    assert status == 400
+    assert [record.exc_info for record in caplog.records] == [None] * len(caplog.records)
+    assert "did not speak HTTP" in caplog.text

@@ -405,7 +405,6 @@ def test_version_without_an_engine() -> None:
         ("run --gpus all busybox", 125, "dockyard does not support --gpus yet"),
         ("run -p 0:0 busybox", 125, 'invalid argument "0:0" for "-p, --publish" flag: invalid containerPort: 0'),
         ("run --network a --network a busybox", 125, 'network "a" is specified multiple times'),
-        ("network", 1, "needs a command: connect, create, disconnect, inspect, list, ls, prune, remove, rm"),
         ("network create", 1, "'dockyard network create' requires 1 argument"),
         ("network create --ingress x", 125, "dockyard does not support --ingress yet: it is for a swarm"),
         ("network connect n", 1, "'dockyard network connect' requires 2 arguments"),
@@ -440,7 +439,6 @@ def test_version_without_an_engine() -> None:
         ("build .", 1, "dockyard does not support 'build' yet"),
         ("nope", 1, "unknown command: dockyard nope"),
         ("container nope", 1, "unknown command: dockyard container nope"),
-        ("container", 1, "needs a command"),
         ("container checkpoint", 1, "dockyard does not support 'container checkpoint' yet"),
         ("start -a x y", 1, "you cannot start and attach multiple containers at once"),
         ("inspect --type foo x", 1, 'unknown type: "foo"'),
@@ -527,3 +525,16 @@ def test_the_fast_path_loads_nothing_slow(fake: Fake, verb: str) -> None:
     plain = subprocess.run([COMMAND[0], "-X", "importtime", "-ISc", "pass"], capture_output=True, timeout=30).stderr
     own = {line.rpartition(b"|")[2].strip().decode() for line in plain.splitlines()}
     assert not (SLOW & loaded) - own
+
+
+def test_a_noun_alone_shows_its_commands() -> None:
+    done = dockyard(None, "network")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"connect" in done.stdout
+
+
+def test_a_prune_that_is_not_wanted_is_no_failure(fake: Fake) -> None:
+    engine = fake({})
+    done = dockyard(engine, "container", "prune", input=b"n\n")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert engine.requests == []

@@ -102,7 +102,7 @@ def prune(options: Options) -> int:
     from tui.cli.ps import filters
 
     if not options["force"]:
-        agree(_UNUSED if options["all"] else _DANGLING, "image prune")
+        agree(_UNUSED if options["all"] else _DANGLING)
     given = [*options["filter"], f"dangling={'false' if options['all'] else 'true'}"]
     found = call("POST", target("/images/prune", {"filters": filters(given)}))
     if found["ImagesDeleted"]:

@@ -105,7 +105,9 @@ def _resolve(args: list[str]) -> tuple[verbs.Verb, list[str]]:
     noun = verbs.NOUNS.get(word)
     if noun is not None:
         if not rest:
-            raise CliError(f"dockyard {word} needs a command: {', '.join(sorted(noun))}")
+            from tui.cli.help import show
+
+            raise Exit(show([word]))
         if {rest[0], f"{word} {rest[0]}"} & verbs.LATER and rest[0] not in noun:
             raise CliError(f"dockyard does not support '{word} {rest[0]}' yet\nRun 'dockyard --help' for the list")
         if rest[0] not in noun:

@@ -301,7 +301,7 @@ def prune(options: Options) -> int:
     from tui.cli.ps import filters
 
     if not options["force"]:
-        agree("This will remove all custom networks not used by at least one container.", "network prune")
+        agree("This will remove all custom networks not used by at least one container.")
     found = call("POST", target("/networks/prune", {"filters": filters(options["filter"])}))
     if found["NetworksDeleted"]:
         output.out("Deleted Networks:\n" + "".join([name + "\n" for name in found["NetworksDeleted"]]) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tui.cli import output
 from tui.cli.engine import call
-from tui.cli.errors import CliError
+from tui.cli.errors import Exit
 from tui.cli.ps import filters
 from tui.cli.transport import target
 from tui.cli.units import human_size
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tui.cli.flags import Options
 
 
-def agree(question: str, what: str) -> None:
-    """Ask, and go on at ``y`` or ``yes``. CliError otherwise."""
+def agree(question: str) -> None:
+    """Ask, and go on at ``y`` or ``yes``. Else that was all, as in Docker."""
     import posix
 
     output.out(f"WARNING! {question}\nAre you sure you want to continue? [y/N] ")
     if posix.read(0, 64).partition(b"\n")[0].strip().lower() not in (b"y", b"yes"):
-        raise CliError(f"{what} has been cancelled")
+        raise Exit(0)
 
 
 def reclaimed(size: int) -> str:
@@ -31,7 +31,7 @@ def reclaimed(size: int) -> str:
 def containers(options: Options) -> int:
     """Remove all containers that are down."""
     if not options["force"]:
-        agree("This will remove all stopped containers.", "container prune")
+        agree("This will remove all stopped containers.")
     found = call("POST", target("/containers/prune", {"filters": filters(options["filter"])}))
     if found["ContainersDeleted"]:
         output.out("Deleted Containers:\n" + "".join([name + "\n" for name in found["ContainersDeleted"]]) + "\n")

@@ -109,7 +109,8 @@ def make(connection: Connection, options: Options, body: dict[str, Any]) -> str:
 
 
 def _is_missing(error: ApiError) -> bool:
-    return error.status == 404 and "no such image" in error.reason.lower()
+    words = ("no such image", "does not match the specified platform")
+    return error.status == 404 and any(text in error.reason.lower() for text in words)
 
 
 def _full_name(options: Options) -> str:

@@ -140,7 +140,7 @@ def prune(options: Options) -> int:
         if options["filter"]:
             wanted += "\n  Items to be pruned will be filtered with:\n"
             wanted += "".join([f"  - {text}\n" for text in options["filter"]])
-        agree(f"This will remove:\n{wanted}", "system prune")
+        agree(f"This will remove:\n{wanted}")
     freed = 0
     given = options["filter"]
     found = call("POST", target("/containers/prune", {"filters": filters(given)}))

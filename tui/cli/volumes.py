@@ -112,7 +112,7 @@ def prune(options: Options) -> int:
 
     kind = "all" if options["all"] else "anonymous"
     if not options["force"]:
-        agree(f"This will remove {kind} local volumes not used by at least one container.", "volume prune")
+        agree(f"This will remove {kind} local volumes not used by at least one container.")
     given = [*options["filter"], *(["all=true"] if options["all"] else [])]
     found = call("POST", target("/volumes/prune", {"filters": filters(given)}))
     if found["VolumesDeleted"]:
