@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import gzip
 import json
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from core.errors import Corrupt, Forbidden, InvalidArgument, NotFound, Unavailable
+from core.image.registry.client import ONCE, Client
+from core.image.registry.hosts import Hosts
 from tests.image.registry.fake import OCI_MANIFEST, FakeRegistry, digest_of, error
 from tests.image.registry.ground import Ground
 from tests.image.registry.test_pull import BIG
@@ -168,3 +173,23 @@ async def test_a_layer_that_was_damaged_is_not_pushed(ground: Ground) -> None:
     with pytest.raises(Corrupt, match="was damaged on disk"):
         await ground.push("app")
     assert "app:1" not in ground.registry.manifests
+
+
+async def test_a_break_at_the_very_end_of_a_body_is_told_once(ground: Ground) -> None:
+    """To who waits for the answer; no task is left with an exception that nobody takes (the log would show it)."""
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    async with Client(Hosts(str(ground.file)).origin(ground.registry.host)) as client:
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"x"
+            # What a peer's reset does, at a moment that it can be relied on to do it.
+            for connection in client._session.connector._acquired:  # type: ignore[union-attr]
+                assert connection.transport is not None
+                connection.transport.abort()
+
+        with pytest.raises(Unavailable, match="broke"):
+            async with client.open("PUT", "/v2/x", name="x", body=body, attempts=ONCE):
+                pass
+    gc.collect()
+    assert told == []
