@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from core.errors import Conflict, DockyardError, InvalidArgument, from_os_error
+from core.errors import Conflict, DockyardError, Exhausted, InvalidArgument, from_os_error
 from core.network.model import Published
 
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -193,6 +194,12 @@ def _bind(protocol: str, host_ip: str, port: int) -> tuple[socket.socket | None,
 def _refused(port: Published, error: OSError) -> DockyardError:
     if error.errno == errno.EADDRNOTAVAIL:
         return InvalidArgument(f"cannot publish on {port.text}: this host has no such address")
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return Exhausted(
+            f"cannot publish {port.text}: a port takes a file for each IP version, and the engine may open {limit}",
+            hint="raise LimitNOFILE of its service (systemctl edit dockyard), or publish fewer ports",
+        )
     return from_os_error(error, f"publish {port.text}")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from typing import Any
 
 import pytest
 
-from core.errors import Conflict, DockyardError, InvalidArgument
+from core.errors import Conflict, DockyardError, Exhausted, InvalidArgument
 from core.network import ports
 from core.network.model import Published
 from tests.network.namespace import NetNs
@@ -115,3 +116,14 @@ def test_who_has_a_port_is_told_and_nothing_is_kept() -> None:
 def test_an_address_that_is_not_the_hosts() -> None:
     with NetNs() as namespace, pytest.raises(DockyardError, match="no such address"):
         namespace.inside(lambda: _take([ports.Wanted(80, "udp", "192.0.2.99", 7000, 7000)]))
+
+
+def test_too_many_open_files_say_what_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*args: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(ports.socket, "socket", none_left)
+    with pytest.raises(Exhausted, match=r"the engine may open \d+: raise LimitNOFILE"):
+        ports.take(
+            "c", ports.wanted({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, (), publish_all=False), "", nobody
+        )
