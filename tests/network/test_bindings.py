@@ -122,7 +122,7 @@ def test_too_many_open_files_say_what_to_raise(monkeypatch: pytest.MonkeyPatch) 
     def none_left(*args: Any) -> Any:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(ports.socket, "socket", none_left)
+    monkeypatch.setattr("socket.socket", none_left)
     with pytest.raises(Exhausted, match=r"the engine may open \d+: raise LimitNOFILE"):
         ports.take(
             "c", ports.wanted({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, (), publish_all=False), "", nobody
