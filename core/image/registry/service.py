@@ -17,8 +17,8 @@ from core.image.registry.progress import Progress
 from core.image.store import ImageStore
 
 Publish = Callable[..., Any]
-#: Layers that all pulls and pushes together unpack or compress at the same time.
-_UNPACKING = 8
+#: Layers that all pulls and pushes together unpack or compress at the same time; most of these threads wait for bytes.
+_UNPACKING = 32
 _WRITING = 4
 _MOST_RESULTS = 100
 
