@@ -41,7 +41,7 @@ LINES = [
     ("run", "--rm", "--network", "app", "--dns", "192.0.2.9", "--dns-search", "x.y", "--dns-opt", "ndots:3",
      "busybox:test", "cat", "/etc/resolv.conf"),
     ("run", "--rm", "--add-host", "a:192.0.2.1", "--add-host", "b=host-gateway", "busybox:test", "grep", "-E",
-     "[ab]$", "/etc/hosts"),
+     "[[:space:]][ab]$", "/etc/hosts"),
     ("run", "--rm", "--mac-address", "02:42:ac:11:00:99", "busybox:test", "cat", "/sys/class/net/eth0/address"),
     ("run", "--rm", "--network", "app", "--network", "name=net10,ip=10.79.0.44", "--ip", "10.77.0.44", "busybox:test",
      "sh", "-c", "ip -4 addr | grep -o 'inet 10[^ ]*'"),

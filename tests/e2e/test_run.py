@@ -54,7 +54,6 @@ def test_detached_prints_the_id_and_runs_on(engine: Engine, busybox: str) -> Non
         (["--network", "mynet", "busybox:test", "true"], 125, "mynet"),
         (["--gpus", "all", "busybox:test", "true"], 125, "gpus"),
         (["--no-such-flag", "busybox:test", "true"], 125, "no-such-flag"),
-        (["--pull", "always", "busybox:test", "true"], 125, "pull"),
         ([], 125, "argument"),
     ],
 )

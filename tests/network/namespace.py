@@ -19,6 +19,7 @@ T = TypeVar("T")
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
+_FORWARDING = ("/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding")
 _OWN = "/proc/thread-self/ns/net"
 
 
@@ -51,6 +52,10 @@ def _up(name: str) -> None:
 def _make() -> int:
     syscalls.unshare(syscalls.CLONE_NEWNET)
     _up("lo")
+    for name in _FORWARDING:
+        # A new one has what the host has (ip-sysctl.rst, devconf_inherit_init_net), and dockerd's policy hangs on it.
+        if os.path.exists(name):
+            Path(name).write_text("0")
     return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -61,7 +66,7 @@ class NetNs:
     """
 
     def __init__(self) -> None:
-        """A new one, with ``lo`` up."""
+        """A new one, with ``lo`` up; it forwards nothing."""
         self.fd = _in_a_thread(_make)
 
     @classmethod
