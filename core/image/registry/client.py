@@ -34,7 +34,9 @@ _REDIRECTED = (301, 302, 303, 307, 308)
 #: Answers that may be better the next time.
 _PASSING = (408, 429, 500, 502, 503, 504)
 _CONNECT_SECONDS = 15.0
-_SILENT_SECONDS = 60.0
+_SILENT_SECONDS = 30.0
+#: So often a server that says nothing is waited for.
+_MOST_SILENCES = 2
 _READ_BUFFER = 1 << 20
 #: A registry that wants a longer pause is not waited for: seconds.
 _LONGEST_WAIT = 60.0
@@ -162,7 +164,8 @@ class Client:
             try:
                 response = await self._send(method, where, scope, headers, body)
             except connection_errors() as error:
-                if number >= attempts.count or not is_passing(error, attempts.is_patient):
+                silent = isinstance(error, asyncio.TimeoutError) and number >= _MOST_SILENCES
+                if silent or number >= attempts.count or not is_passing(error, attempts.is_patient):
                     raise self.explain(error) from error
             else:
                 self._note_limit(response)

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from core.errors import Corrupt, DockyardError, Exhausted, InvalidArgument, NotFound, Unavailable, Unsupported
+from core.image.registry import client
 from core.image.registry.credentials import Credentials
 from tests.image.registry.fake import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, FakeRegistry, cut, digest_of, error
 from tests.image.registry.ground import Ground, make_image
@@ -348,6 +349,22 @@ async def test_nobody_there(ground: Ground, unused_tcp_port: int) -> None:
         await ground.pull("app", host=f"127.0.0.1:{unused_tcp_port}")
     with pytest.raises(Unavailable, match=r"the host registry\.invalid is not known"):
         await ground.pull("app", host="registry.invalid")
+
+
+async def test_a_server_that_says_nothing_is_given_up(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_SILENT_SECONDS", 0.1)
+    never = asyncio.Event()
+
+    async def silent(request: web.Request) -> web.StreamResponse | None:
+        if "/app/" in request.path:
+            await never.wait()
+        return None
+
+    ground.registry.misdeed = silent
+    with pytest.raises(Unavailable, match="does not answer"):
+        await ground.pull("app")
+    assert len(ground.registry.requests("HEAD")) == 2
+    never.set()
 
 
 @pytest.mark.parametrize(("extra", "words"), [(b"more", "bytes, its manifest says"), (b"", "ends after|broke")])
