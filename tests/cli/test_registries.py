@@ -78,6 +78,13 @@ def test_pull_prints_states_and_the_full_name(fake: Fake, home: dict[str, Any]) 
     assert engine.requests[-1].target == "/images/create?fromImage=app"
 
 
+@pytest.mark.parametrize("name", ["app:", "app@", "r.lan:5000/app:"])
+def test_half_a_name_is_not_all_of_its_tags(fake: Fake, home: dict[str, Any], name: str) -> None:
+    engine = fake({"POST /images/create": refuses(400, "invalid reference format")})
+    assert dockyard(engine, "pull", name, **home).returncode == 1
+    assert engine.requests[0].target == f"/images/create?fromImage={name}"
+
+
 def test_an_error_in_the_stream_ends_it(fake: Fake, home: dict[str, Any]) -> None:
     broken = streams(said("Pulling"), {"errorDetail": {"message": "no \x1b[31m space"}, "error": "no \x1b[31m space"})
     done = dockyard(fake({"POST /images/create": broken}), "pull", "app:1", **home)

@@ -47,11 +47,12 @@ def fetch(name: str, platform: str = "", *, quiet: bool = False, fd: int = 1) ->
 
 
 def _split_tag(name: str) -> tuple[str, str]:
+    """What is no name stays whole: the engine says what is wrong with it."""
     rest, at, digest = name.partition("@")
-    if at:
-        return rest, digest
     head, colon, tag = rest.rpartition(":")
-    return (head, tag) if colon and "/" not in tag else (rest, "")
+    if at:
+        return (rest, digest) if digest else (name, "")
+    return (head, tag) if colon and tag and "/" not in tag else (name, "")
 
 
 def push(options: Options) -> int:

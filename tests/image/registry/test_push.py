@@ -183,6 +183,10 @@ async def test_a_break_at_the_very_end_of_a_body_is_told_once(ground: Ground) ->
 
         async def body() -> AsyncIterator[bytes]:
             yield b"x"
+            # From Python 3.12 on a body begins before anybody waits for the answer.
+            turn = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(turn.set_result, None)
+            await turn
             # What a peer's reset does, at a moment that it can be relied on to do it.
             for connection in client._session.connector._acquired:  # type: ignore[union-attr]
                 assert connection.transport is not None
