@@ -9,14 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tarfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from core.archive.lookup import Found, look, refused
 from core.errors import DockyardError, Forbidden, InvalidArgument, StartFailed, from_os_error
-from core.image import layers
+from core.image import layers, tar
 from core.image.streams import Stream
 from core.linux import userdb
 
@@ -76,11 +75,11 @@ class _Unpacking(layers.Extraction):
         super().__init__(root, below)
         self._options = options
 
-    def _one(self, stream: Stream, entry: tarfile.TarInfo) -> None:
+    def _one(self, stream: Stream, entry: tar.Entry) -> None:
         name = layers.clean_name(entry.name)
         if not name:
             return  # the folder itself stays as it is
-        self._check_space(entry.size if entry.isreg() and not entry.issparse() else 0)
+        self._check_space(entry.stored)
         head, _, base = name.rpartition("/")
         try:
             self._make(stream, entry, self._open_parent(head), base, name)
@@ -91,10 +90,10 @@ class _Unpacking(layers.Extraction):
                 raise Forbidden(f"{entry.name}: the file system there is marked read-only") from error
             raise from_os_error(error, f"copy {entry.name}") from error
 
-    def _owner(self, entry: tarfile.TarInfo) -> tuple[int, int]:
+    def _owner(self, entry: tar.Entry) -> tuple[int, int]:
         return self._options.owner or layers.owner(entry)
 
-    def _make_folder(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+    def _make_folder(self, entry: tar.Entry, parent: int, base: str) -> None:
         try:
             os.mkdir(base, 0o700, dir_fd=parent)
         except FileExistsError:
@@ -107,7 +106,7 @@ class _Unpacking(layers.Extraction):
             layers.clear(parent, base)
             os.mkdir(base, 0o700, dir_fd=parent)
 
-    def _clear(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+    def _clear(self, entry: tar.Entry, parent: int, base: str) -> None:
         try:
             found = os.lstat(base, dir_fd=parent)
         except FileNotFoundError:

@@ -7,9 +7,9 @@ name, only read, so a name in it can do no harm.
 from __future__ import annotations
 
 import hashlib
+import io
 import posixpath
-import tarfile
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from core import oci
 from core.errors import Corrupt, DockyardError
@@ -17,8 +17,20 @@ from core.image import documents, reference, streams, tar
 from core.image.content import check_digest
 
 _MAX_MEMBERS = 100_000
+#: A member's name and what it links to: PATH_MAX.
+_MAX_NAME = 4096
 _BLOBS = "blobs/sha256/"
 _REF_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+
+
+class Member(NamedTuple):
+    """What is kept of an entry. ``kind`` as of :class:`core.image.tar.Entry`, "" for a sparse file."""
+
+    name: str
+    kind: bytes
+    target: str
+    offset: int
+    size: int
 
 
 class Found(NamedTuple):
@@ -27,7 +39,7 @@ class Found(NamedTuple):
     config_data: bytes
     config: oci.Image
     names: list[str]
-    layers: list[tarfile.TarInfo]
+    layers: list[Member]
 
 
 class Archive:
@@ -35,14 +47,14 @@ class Archive:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = streams.decompress(file)
-        self._members: dict[str, tarfile.TarInfo] = {}
+        self._members: dict[str, Member] = {}
 
     def __enter__(self) -> Archive:
         try:
             if not self._file.seekable():
                 raise Corrupt("a compressed archive must be unpacked before it is read")
-            self._tar = tar.open_tar(self._file)
-            for member in tar.entries(self._tar, keep=True):
+            for entry in tar.entries(self._file):
+                member = _member(entry)
                 self._members[posixpath.normpath(member.name)] = member
                 if len(self._members) > _MAX_MEMBERS:
                     raise Corrupt(f"the archive has more than {_MAX_MEMBERS} members")
@@ -53,35 +65,31 @@ class Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._tar.close()
+        self._members.clear()
 
     def images(self) -> list[Found]:
         """Every image of the archive. Corrupt when there is no manifest, or when one lies."""
-        try:
-            if "manifest.json" in self._members:
-                return self._docker()
-            if "index.json" in self._members:
-                return self._oci()
-        except tarfile.TarError as error:
-            raise Corrupt(f"the archive is damaged: {error}") from error
+        if "manifest.json" in self._members:
+            return self._docker()
+        if "index.json" in self._members:
+            return self._oci()
         raise Corrupt(
             "the archive has neither manifest.json nor index.json",
             hint="is it cut short? A root file system is brought in with `dockyard import`",
         )
 
-    def open(self, member: tarfile.TarInfo) -> IO[bytes]:
+    def open(self, member: Member) -> BinaryIO:
         """The content of a layer's member. A sparse one could be endless and cost nothing: none is written so."""
-        found = self._tar.extractfile(member) if member.isreg() and not member.issparse() else None
-        if found is None:
+        if member.kind != tar.FILE:
             raise Corrupt(f"archive member {member.name!r} is not a plain file")
-        return found
+        return cast(BinaryIO, _Window(self._file, member.offset, member.size))
 
     @staticmethod
-    def is_named(member: tarfile.TarInfo, digest: str) -> bool:
+    def is_named(member: Member, digest: str) -> bool:
         """Whether a blob is called by this digest."""
         return posixpath.normpath(member.name) == f"{_BLOBS}{digest[7:]}"
 
-    def verify(self, member: tarfile.TarInfo) -> None:
+    def verify(self, member: Member) -> None:
         """Corrupt when a layer that is named by its digest has another one. Of any other the DiffID tells."""
         name = posixpath.normpath(member.name)
         if not name.startswith(_BLOBS):
@@ -102,17 +110,17 @@ class Archive:
             raise Corrupt(f"the archive ends in the middle of {name!r}")
         return data
 
-    def _member(self, name: str) -> tarfile.TarInfo:
+    def _member(self, name: str) -> Member:
         if not isinstance(name, str):
             raise Corrupt(f"the archive names a member by {name!r:.80}")
         member = self._members.get(posixpath.normpath(name))
         for _ in range(8):
             if member is None:
                 break
-            if member.issym() or member.islnk():
+            if member.kind in (tar.SYMLINK, tar.HARDLINK):
                 # Old `docker save` writes a layer that occurs twice as a link to the first.
-                base = posixpath.dirname(member.name) if member.issym() else ""
-                member = self._members.get(posixpath.normpath(posixpath.join(base, member.linkname)))
+                base = posixpath.dirname(member.name) if member.kind == tar.SYMLINK else ""
+                member = self._members.get(posixpath.normpath(posixpath.join(base, member.target)))
                 continue
             return member
         raise Corrupt(f"the archive has no member {name!r}", hint="is it cut short?")
@@ -172,7 +180,7 @@ class Archive:
         _check_count(config, len(members))
         return Found(data, config, [], members)
 
-    def _layer(self, digest: str) -> tarfile.TarInfo:
+    def _layer(self, digest: str) -> Member:
         """A layer's member; no link, since :meth:`verify` goes by the name."""
         member = self._member(self._blob_name(digest))
         if posixpath.normpath(member.name) != self._blob_name(digest):
@@ -189,6 +197,39 @@ class Archive:
         if found != descriptor["digest"] or len(data) != descriptor["size"]:
             raise Corrupt(f"blob {descriptor['digest']} has the digest {found} and {len(data)} bytes")
         return data
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self._size = file, start, size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        left = self._size - self._at
+        self._file.seek(self._start + self._at)
+        data = self._file.read(min(size, left) if size >= 0 else left)
+        self._at += len(data)
+        return data
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        assert whence == io.SEEK_SET
+        self._at = min(position, self._size)
+        return self._at
+
+
+def _member(entry: tar.Entry) -> Member:
+    if len(entry.name) > _MAX_NAME or len(entry.linkname) > _MAX_NAME:
+        raise Corrupt(f"a member's name is longer than {_MAX_NAME} characters: {entry.name[:40]!r}…")
+    kind = b"" if entry.sparse else entry.kind
+    return Member(entry.name, kind, entry.linkname, entry.offset, entry.size)
 
 
 def _check_count(config: oci.Image, count: int) -> None:

@@ -11,10 +11,8 @@ the pair 0:0, which is overlayfs's own mark for "deleted". Whiteouts (image-spec
 from __future__ import annotations
 
 import errno
-import math
 import os
 import stat
-import tarfile
 import zlib
 from typing import BinaryIO
 
@@ -31,13 +29,15 @@ _OPAQUE = ".wh..wh..opq"
 DISK_RESERVE = 64 << 20
 _INODE_RESERVE = 1000
 _CHECK_EVERY = 16 << 20
+#: Less than this many characters need no counting of bytes.
+_LONG = 1000
+#: Longer than this nobody could open it (PATH_MAX, with "./" before and NUL behind it).
+_MAX_PATH = 4093
 #: An inode, and its share of a folder.
 _ENTRY_COST = 4096
-#: Beyond this no file system keeps a time (year 2262).
-_FARTHEST = 2**63 - 1
-_XATTR = "SCHILY.xattr."
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def extract(
@@ -113,7 +113,7 @@ class Extraction:
     def run(self, stream: Stream, need_end: bool) -> int:
         try:
             self._check_space(0)
-            for entry in tar.entries(tar.open_tar(stream), need_end=need_end):
+            for entry in tar.entries(stream, need_end=need_end):
                 self._one(stream, entry)
             for name, mtime in self._times.items():
                 self._set_time(name, mtime)
@@ -130,11 +130,13 @@ class Extraction:
         """What is at ``path`` below the folder that entries are relative to; an O_PATH descriptor."""
         return syscalls.open_in_root(self._root, f"{self._below}/{path}" if path else self._below, flags)
 
-    def _one(self, stream: Stream, entry: tarfile.TarInfo) -> None:
+    def _one(self, stream: Stream, entry: tar.Entry) -> None:
         name = clean_name(entry.name)
+        if len(name) > _LONG and len(os.fsencode(name)) > _MAX_PATH:
+            raise Corrupt(f"entry {entry.name[:40]!r}… has a name of more than {_MAX_PATH} bytes")
         if ".wh..wh." in name and _is_bookkeeping(name):
             return
-        self._check_space(entry.size if entry.isreg() and not entry.issparse() else 0)
+        self._check_space(entry.stored)
         head, _, base = name.rpartition("/")
         try:
             if not name:
@@ -150,12 +152,12 @@ class Extraction:
                 raise _no_space(entry) from error
             raise Corrupt(f"entry {entry.name!r}: {os.strerror(error.errno or 0)}") from error
 
-    def _root_entry(self, entry: tarfile.TarInfo) -> None:
-        if entry.isdir():
+    def _root_entry(self, entry: tar.Entry) -> None:
+        if entry.kind == tar.FOLDER:
             os.fchown(self._root, *self._owner(entry))
-            os.fchmod(self._root, entry.mode & 0o7777)
+            os.fchmod(self._root, entry.mode)
             _set_xattrs(entry, self._root)
-            self._times["."] = _mtime(entry)
+            self._times["."] = entry.mtime
 
     def _check_space(self, size: int) -> None:
         """The disk keeps its reserve, of bytes and of inodes. Asked now and then, and before a large file."""
@@ -184,17 +186,33 @@ class Extraction:
         return fd
 
     def _make_parents(self, head: str) -> None:
-        """Folders that no entry named, as tar makes them."""
-        done = "."
-        for part in head.split("/"):
-            above = self._open(done)
-            try:
-                if not _exists(above, part) or _is_mark(above, part):
-                    _make_folder(above, part)
-                    set_mode(above, part, 0o755)
-            finally:
+        """Folders that no entry named: 0755, root's, whatever bits the folder above hands down (as Docker does)."""
+        above, missing = self._nearest(head)
+        try:
+            for part in missing:
+                self._check_space(0)
+                if _exists(above, part) and not _is_mark(above, part):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), part)
+                _make_folder(above, part)
+                os.chown(part, 0, 0, dir_fd=above, follow_symlinks=False)
+                set_mode(above, part, 0o755)
+                inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
                 os.close(above)
-            done = f"{done}/{part}"
+                above = inner
+        finally:
+            os.close(above)
+
+    def _nearest(self, head: str) -> tuple[int, list[str]]:
+        """The deepest folder on the way that is there, open, and the parts that are missing below it."""
+        missing: list[str] = []
+        while True:
+            head, _, part = head.rpartition("/")
+            missing.insert(0, part)
+            try:
+                return self._open(head), missing
+            except (FileNotFoundError, NotADirectoryError):
+                if not head:
+                    raise
 
     def _whiteout(self, parent: int, base: str) -> None:
         """A mark hides what lower layers have; what this layer itself has under that name stays (image-spec)."""
@@ -209,42 +227,48 @@ class Extraction:
         elif stat.S_ISDIR(os.lstat(target, dir_fd=parent).st_mode):
             _set_opaque(parent, target)
 
-    def _make(self, stream: Stream, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
-        if entry.isdir():
-            self._make_folder(entry, parent, base)
-            self._times.pop(name, None)
-            self._times[name] = _mtime(entry)
-        elif entry.islnk():
+    def _make(self, stream: Stream, entry: tar.Entry, parent: int, base: str, name: str) -> None:
+        if entry.kind == tar.FILE:
+            self._make_file(stream, entry, parent, base, name)
+            return
+        if entry.kind == tar.HARDLINK:
             self._make_hardlink(entry, parent, base, name)
             return
+        if entry.kind == tar.FOLDER:
+            self._make_folder(entry, parent, base)
+            self._times.pop(name, None)
+            self._times[name] = entry.mtime
         else:
-            self._clear(entry, parent, base)
-            if entry.isreg():
-                self._make_file(stream, entry, parent, base, name)
-                return
-            _make_special(entry, parent, base)
+            try:
+                _make_special(entry, parent, base)
+            except FileExistsError:
+                self._clear(entry, parent, base)
+                _make_special(entry, parent, base)
         self._set_owner_and_mode(entry, parent, base)
         _set_xattrs(entry, f"/proc/self/fd/{parent}/{base}", follow=False)
-        if not entry.isdir():
-            os.utime(base, ns=(_mtime(entry), _mtime(entry)), dir_fd=parent, follow_symlinks=False)
+        if entry.kind != tar.FOLDER:
+            os.utime(base, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
 
-    def _make_file(self, stream: Stream, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(base, flags, 0o600, dir_fd=parent)
+    def _make_file(self, stream: Stream, entry: tar.Entry, parent: int, base: str, name: str) -> None:
+        try:
+            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self._clear(entry, parent, base)
+            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
         try:
             self._size += self._copy(stream, entry, fd, name)
             # The owner first: chown clears the setuid bit and the capabilities.
             os.fchown(fd, *self._owner(entry))
-            os.fchmod(fd, entry.mode & 0o7777)
+            os.fchmod(fd, entry.mode)
             _set_xattrs(entry, fd)
-            os.utime(fd, ns=(_mtime(entry), _mtime(entry)))
+            os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
 
-    def _copy(self, stream: Stream, entry: tarfile.TarInfo, fd: int, name: str) -> int:
+    def _copy(self, stream: Stream, entry: tar.Entry, fd: int, name: str) -> int:
         """The content of a file, holes left out; how many bytes were written."""
         written = end = 0
-        for offset, length in tar.pieces(entry):
+        for offset, length in entry.pieces:
             if offset != end:
                 os.lseek(fd, offset, os.SEEK_SET)
             end = offset + length
@@ -262,7 +286,7 @@ class Extraction:
             os.ftruncate(fd, entry.size)
         return written
 
-    def _make_hardlink(self, entry: tarfile.TarInfo, parent: int, base: str, name: str) -> None:
+    def _make_hardlink(self, entry: tar.Entry, parent: int, base: str, name: str) -> None:
         linked = clean_name(entry.linkname)
         if linked == name:
             return  # tar writes a file that it was given twice so
@@ -273,6 +297,8 @@ class Extraction:
             raise _no_target(entry) from None
         try:
             found = os.lstat(target, dir_fd=source)
+            if _marks_deletion(found):
+                raise _no_target(entry)
             if _exists(parent, base) and os.path.samestat(found, os.lstat(base, dir_fd=parent)):
                 return
             self._clear(entry, parent, base)
@@ -282,22 +308,22 @@ class Extraction:
         finally:
             os.close(source)
 
-    def _owner(self, entry: tarfile.TarInfo) -> tuple[int, int]:
+    def _owner(self, entry: tar.Entry) -> tuple[int, int]:
         return owner(entry)
 
-    def _make_folder(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+    def _make_folder(self, entry: tar.Entry, parent: int, base: str) -> None:
         if _make_folder(parent, base) and self._recorder is not None:
             self._recorder.broken = True
 
-    def _clear(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+    def _clear(self, entry: tar.Entry, parent: int, base: str) -> None:
         """A later entry replaces an earlier one of the same name."""
         if clear(parent, base) and self._recorder is not None:
             self._recorder.broken = True
 
-    def _set_owner_and_mode(self, entry: tarfile.TarInfo, parent: int, base: str) -> None:
+    def _set_owner_and_mode(self, entry: tar.Entry, parent: int, base: str) -> None:
         os.chown(base, *self._owner(entry), dir_fd=parent, follow_symlinks=False)
-        if not entry.issym():
-            set_mode(parent, base, entry.mode & 0o7777)
+        if entry.kind != tar.SYMLINK:
+            set_mode(parent, base, entry.mode)
 
     def _set_time(self, name: str, mtime: int) -> None:
         try:
@@ -328,20 +354,21 @@ def _make_folder(parent: int, base: str) -> bool:
     return False
 
 
-def _make_special(entry: tarfile.TarInfo, parent: int, base: str) -> None:
-    if entry.issym():
+def _make_special(entry: tar.Entry, parent: int, base: str) -> None:
+    if entry.kind == tar.SYMLINK:
         os.symlink(entry.linkname, base, dir_fd=parent)
-    elif entry.isfifo():
+    elif entry.kind == tar.FIFO:
         os.mkfifo(base, 0o600, dir_fd=parent)
-    elif entry.isdev():
-        if not (0 <= entry.devmajor < 1 << 12 and 0 <= entry.devminor < 1 << 20):
-            raise Corrupt(f"entry {entry.name!r} is the impossible device {entry.devmajor}:{entry.devminor}")
-        number = os.makedev(entry.devmajor, entry.devminor)
-        if entry.ischr() and number == 0:
+    elif entry.kind in (tar.CHAR, tar.BLOCKDEV):
+        major, minor = entry.device
+        if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
+            raise Corrupt(f"entry {entry.name!r} is the impossible device {major}:{minor}")
+        if entry.kind == tar.CHAR and entry.device == (0, 0):
             raise Corrupt(f"entry {entry.name!r} is a device 0:0, which is a deletion mark of overlayfs")
-        os.mknod(base, (stat.S_IFCHR if entry.ischr() else stat.S_IFBLK) | 0o600, number, dir_fd=parent)
+        kind = stat.S_IFCHR if entry.kind == tar.CHAR else stat.S_IFBLK
+        os.mknod(base, kind | 0o600, os.makedev(major, minor), dir_fd=parent)
     else:
-        raise Corrupt(f"entry {entry.name!r} is of the unknown type {entry.type!r}")
+        raise Corrupt(f"entry {entry.name!r} is of the unknown type {entry.kind!r}")
 
 
 def _is_bookkeeping(name: str) -> bool:
@@ -349,11 +376,11 @@ def _is_bookkeeping(name: str) -> bool:
     return any(part.startswith(".wh..wh.") and part != _OPAQUE for part in name.split("/"))
 
 
-def _no_space(entry: tarfile.TarInfo) -> Exhausted:
+def _no_space(entry: tar.Entry) -> Exhausted:
     return Exhausted(f"no space left on device at {entry.name}", hint="free some disk space and try again")
 
 
-def _no_target(entry: tarfile.TarInfo) -> Corrupt:
+def _no_target(entry: tar.Entry) -> Corrupt:
     return Corrupt(f"hard link {entry.name!r}: its target {entry.linkname!r} is not in this layer")
 
 
@@ -366,7 +393,10 @@ def _exists(parent: int, base: str) -> bool:
 
 
 def _is_mark(parent: int, base: str) -> bool:
-    found = os.lstat(base, dir_fd=parent)
+    return _marks_deletion(os.lstat(base, dir_fd=parent))
+
+
+def _marks_deletion(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
@@ -389,7 +419,7 @@ def clean_name(name: str) -> str:
     return "/".join(parts)
 
 
-def owner(entry: tarfile.TarInfo) -> tuple[int, int]:
+def owner(entry: tar.Entry) -> tuple[int, int]:
     """User and group of an entry. Corrupt when they are out of range."""
     for number in (entry.uid, entry.gid):
         if not 0 <= number <= 2**32 - 2:
@@ -397,30 +427,13 @@ def owner(entry: tarfile.TarInfo) -> tuple[int, int]:
     return entry.uid, entry.gid
 
 
-def _mtime(entry: tarfile.TarInfo) -> int:
-    """Nanoseconds; pax headers carry fractions, which a float would round."""
-    text = entry.pax_headers.get("mtime", "")
-    seconds, _, fraction = text.lstrip("-").partition(".")
-    if seconds.isdecimal() and len(seconds) < 20 and (fraction or "0").isdecimal():
-        found = int(seconds) * 1_000_000_000 + int(fraction.ljust(9, "0")[:9])
-        found = -found if text.startswith("-") else found
-    elif math.isfinite(entry.mtime):
-        found = int(entry.mtime) * 1_000_000_000
-    else:
-        raise Corrupt(f"entry {entry.name!r} has the time {entry.mtime}")
-    return max(-_FARTHEST, min(found, _FARTHEST))
-
-
-def _set_xattrs(entry: tarfile.TarInfo, target: int | str, *, follow: bool = True) -> None:
+def _set_xattrs(entry: tar.Entry, target: int | str, *, follow: bool = True) -> None:
     """security.capability and user.*; never trusted.* or user.overlay.*, which are overlayfs's own words."""
-    for key, value in entry.pax_headers.items():
-        if not key.startswith(_XATTR):
-            continue
-        name = key[len(_XATTR) :]
+    for name, value in entry.xattrs.items():
         if name != "security.capability" and (not name.startswith("user.") or name.startswith("user.overlay.")):
             continue
         try:
-            os.setxattr(target, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=follow)
+            os.setxattr(target, name, value, follow_symlinks=follow)
         except OSError as error:
             # user.* is for files and folders only (xattr(7)), and not on every file system; tar drops it as well.
             if name == "security.capability" or error.errno not in (errno.EPERM, errno.EOPNOTSUPP):

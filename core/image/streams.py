@@ -16,9 +16,9 @@ _FREE_GROWTH = 1 << 30
 
 
 class Stream:
-    """A layer's bytes in one pass. What tarfile and the extraction ask of a file."""
+    """A layer's bytes in one pass. What the reader of tars and the extraction ask of a file."""
 
-    def __init__(self, chunks: Iterator[bytes], taken: Callable[[memoryview], None] | None = None) -> None:
+    def __init__(self, chunks: Iterator[bytes], taken: Callable[[bytes | memoryview], None] | None = None) -> None:
         """``taken`` is told of all bytes but those of :meth:`content`, in their order."""
         self._chunks = chunks
         self._taken = taken
@@ -53,14 +53,22 @@ class Stream:
 
     def read(self, size: int) -> bytes:
         """The next ``size`` bytes; fewer at the end."""
-        return b"".join(self.pieces(size))
+        end = self._at + size
+        if end > len(self._chunk):
+            return b"".join(self.pieces(size))
+        data = bytes(self._chunk[self._at : end])
+        self._at = end
+        if self._taken is not None:
+            self._taken(data)
+        return data
 
     def seek(self, position: int) -> int:
         """Forward only."""
         if position < self.tell():
             raise Corrupt(f"the tar leads back to byte {position}")
-        for _ in self.pieces(position - self.tell()):
-            continue
+        if position > self.tell():
+            for _ in self.pieces(position - self.tell()):
+                continue
         return self.tell()
 
     def finish(self) -> None:
