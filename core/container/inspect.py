@@ -70,6 +70,8 @@ def status_text(container: Container, now: int) -> str:
         up = f"Up {human_duration((now - container.started_at) / 1e9)}"
         if container.status is Status.PAUSED:
             return f"{up} (Paused)"
+        if container.error and not container.monitor_pid:
+            return f"{up} (monitor lost)"
         return f"{up} ({_HEALTH_WORDS.get(container.health, container.health)})" if container.health_state else up
     if container.restarting:
         return f"Restarting ({container.exit_code}) {human_duration((now - container.finished_at) / 1e9)} ago"

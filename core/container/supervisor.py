@@ -53,6 +53,10 @@ class ExecListener(Protocol):
         """Nothing in this container runs any more."""
 
 
+#: What is wrong with a container that runs without its monitor.
+ORPHANED = "its monitor is lost: no logs, exec, attach and names until it is restarted"
+
+
 class HealthListener(Protocol):
     """Who probes containers (``core.container.probing``)."""
 
@@ -275,6 +279,8 @@ class Supervisor:
         if container.status is Status.STARTING:
             container = self._record_running(container.id, task, time.time_ns())
             self._events.publish("container", "start", container.id, event_attributes(container))
+        if container.error == ORPHANED:
+            container = self._store.update(container.id, monitor_pid=task.monitor_pid, error="")
         log.info("adopted %s (pid %d)", container.name, container.pid)
         if self.execs is not None:
             self.execs.adopt(container, task.execs)
@@ -324,6 +330,7 @@ class Supervisor:
             return
         log.error("%s runs (pid %d), but its monitor does not answer; it is kept", container.name, container.pid)
         self._orphans[container.id] = pidfd
+        self._store.update(container.id, monitor_pid=0, error=ORPHANED)
         loop = asyncio.get_running_loop()
 
         def ended() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -44,6 +45,8 @@ def test_status_texts() -> None:
     assert status_text(make_container(), NOW) == "Created"
     running = make_container(status=Status.RUNNING, started_at=NOW - 30 * SECOND)
     assert status_text(running, NOW) == "Up 30 seconds"
+    lost = replace(running, error="its monitor is lost", monitor_pid=0)
+    assert status_text(lost, NOW) == "Up 30 seconds (monitor lost)"
     ended = make_container(status=Status.EXITED, exit_code=3, finished_at=NOW - 7200 * SECOND)
     assert status_text(ended, NOW) == "Exited (3) 2 hours ago"
 

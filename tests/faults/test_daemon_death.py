@@ -184,6 +184,8 @@ def test_a_monitor_that_dies_is_reported(own_engine: Engine) -> None:
 
     wait_until(told, 10, "the loss is noticed")
     if own_engine.inspect("box")["State"]["Running"]:
+        wait_until(lambda: "its monitor is lost" in own_engine.inspect("box")["State"]["Error"], 10, "it is shown")
+        assert own_engine.containers()[0]["Status"].endswith("(monitor lost)")
         own_engine.api("POST", "/containers/box/kill")
     state = own_engine.wait_state("box", "exited")
     assert state["State"]["ExitCode"] == 255
