@@ -1,14 +1,17 @@
 """Manifests, indexes and configs: hostile text until it has passed here.
 
 Size, depth and the number of layers are bounded (CVE-2021-21285, CVE-2023-25153); a document that is manifest and index
-at once is refused (CVE-2021-41190); a missing member is an error that names it.
+at once is refused (CVE-2021-41190), and so is one that two readers could understand differently: a name twice in one
+object, or spelt so that only Go's reader takes it. A missing member is an error that names it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 from core import oci
 from core.errors import Corrupt, InvalidArgument, Unsupported
@@ -19,6 +22,7 @@ MAX_DOCUMENT = 4 << 20
 MAX_DEPTH = 32
 #: overlayfs takes 500 lower folders; Docker stops at 127 layers.
 MAX_LAYERS = 127
+_MAX_SIZE = 2**63 - 1
 
 
 def parse(data: bytes, what: str) -> Any:
@@ -27,13 +31,41 @@ def parse(data: bytes, what: str) -> Any:
         raise Corrupt(f"{what} is larger than {MAX_DOCUMENT} bytes")
     try:
         # Decoded here: json would take halves of surrogate pairs, which nothing can be named by or written with.
-        document = json.loads(data.decode())
+        document = json.loads(
+            data.decode(), object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant
+        )
         if b"\\u" in data:
             json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"{what} is not JSON: {error}") from error
     _check_depth(document, what)
     return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{text:.40} is too large a number")
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _check_spelling(document: Any, names: Iterable[str], what: str) -> None:
+    """Go's encoding/json takes ``Layers`` for ``layers``: what it reads there would not be what is read here."""
+    known = {name.lower(): name for name in names}
+    for name in document if isinstance(document, dict) else ():
+        if known.get(name.lower(), name) != name:
+            raise Corrupt(f"{what} spells {known[name.lower()]} as {name!r:.40}")
 
 
 def _check_depth(value: Any, what: str, depth: int = 0) -> None:
@@ -59,6 +91,7 @@ def _optional(document: dict[str, Any], name: str, kind: type, what: str) -> Non
 def image(data: bytes, what: str = "image config") -> oci.Image:
     """An image's config. Its layers' DiffIDs are digests and not too many."""
     document = parse(data, what)
+    _check_spelling(document, ("rootfs", "config", "history", "architecture", "os", "variant"), what)
     rootfs = member(document, "rootfs", dict, what)
     diff_ids = member(rootfs, "diff_ids", list, what)
     if len(diff_ids) > MAX_LAYERS:
@@ -120,6 +153,7 @@ def _check_config(config: dict[str, Any], what: str) -> None:
 def manifest(data: bytes, what: str = "manifest") -> dict[str, Any]:
     """A manifest or an index; exactly one of both."""
     document = parse(data, what)
+    _check_spelling(document, ("schemaVersion", "mediaType", "config", "layers", "manifests"), what)
     if not isinstance(document, dict) or ("manifests" in document) == ("layers" in document):
         raise Corrupt(f"{what} is neither a manifest nor an index (or both)")
     listed = member(document, "manifests" if "manifests" in document else "layers", list, what)
@@ -127,7 +161,9 @@ def manifest(data: bytes, what: str = "manifest") -> dict[str, Any]:
         raise Corrupt(f"{what} lists {len(listed)} items")
     for item in listed if "manifests" in document else [*listed, document.get("config")]:
         _check_digest(member(item, "digest", str, what), what)
-        member(item, "size", int, what)
+        size = member(item, "size", int, what)
+        if isinstance(size, bool) or not 0 <= size <= _MAX_SIZE:
+            raise Corrupt(f"{what}: {item['digest']} has the size {size!r:.40}")
         for name, kind in (("mediaType", str), ("platform", dict), ("annotations", dict)):
             _optional(item, name, kind, what)
     return document

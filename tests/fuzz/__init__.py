@@ -1,8 +1,10 @@
-"""Bytes that nobody wrote, for what reads images.
+"""Fuzzing of what reads images: ``python -m tests.fuzz layers|documents [--seconds N] [--seed N]`` (root).
 
-``python -m tests.fuzz layers`` and ``… documents`` mutate a corpus for ``--seconds`` (60), from a ``--seed``; an input
-that breaks a promise is written to a file, and its path is told. ``--input FILE`` tries one again.
+Own mutations of a small corpus, guided by the lines of ``core/image`` that an input reaches: one that reaches a new
+line joins the corpus. The same seed makes the same inputs. An input that ends in anything but a typed error, takes too
+long or leaves its folder is written to ``build/fuzz`` and its path printed; the exit status is 1 then.
 
-``mutate``    one step from an input to another
-``targets``   what is fed, the corpus it begins with, and what it promises
+``mutate``   bytes → other bytes, with checksums of tars that fit again
+``targets``  what is run on an input, and where the corpus begins
+``run``      the loop
 """

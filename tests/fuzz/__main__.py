@@ -1,56 +1,54 @@
-"""``python -m tests.fuzz layers|documents``."""
+"""``python -m tests.fuzz layers|documents``: fuzz, print the path of what fails.
+
+``--input PATH`` runs that one again."""
 
 from __future__ import annotations
 
 import argparse
-import random
+import resource
+import signal
 import sys
-import tempfile
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz.mutate import mutated
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz import run
+from tests.fuzz.targets import TARGETS
+
+_FOLDER = Path(__file__).resolve().parents[2] / "build" / "fuzz"
+_MEMORY = 2 << 30
+_SECONDS = 20
 
 
-def run(target: Target, seed: int, more: Callable[[int], bool]) -> tuple[int, bytes | None, str]:
-    """Feed the corpus, then mutations of it while ``more`` says so: how many, the input that failed, and how."""
-    chance = random.Random(seed)
-    corpus = target.corpus()
-    count = 0
-    while more(count):
-        data = corpus[count] if count < len(corpus) else mutated(chance, corpus)
-        count += 1
-        try:
-            target.feed(data)
-        except Exception:  # noqa: BLE001 - any is a finding
-            return count, data, traceback.format_exc()
-    return count, None, ""
+class TooLong(Exception):
+    """One input took too long."""
+
+
+def _too_long(*_: object) -> None:
+    raise TooLong(f"more than {_SECONDS} s for one input")
 
 
 def main() -> int:
-    """The exit code: 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Feed mutated bytes to a reader.")
+    """Returns the exit status: 1 when something was found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=sorted(TARGETS))
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--input", type=Path, help="try this file alone")
-    options = parser.parse_args()
-    target = TARGETS[options.target]
-    if options.input:
-        target.feed(options.input.read_bytes())
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="the time, unless given")
+    parser.add_argument("--input", type=Path, help="run this input alone")
+    given = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    signal.signal(signal.SIGALRM, _too_long)
+    target = TARGETS[given.target]()
+    if given.input:
+        signal.alarm(_SECONDS)
+        found = run.attempt(target, given.input.read_bytes())
+    else:
+        print(f"seed {given.seed}")
+        found = run.fuzz(target, given.seed, given.seconds, lambda: signal.alarm(_SECONDS), print)
+    signal.alarm(0)
+    if found is None:
         return 0
-    print(f"seed {options.seed}", flush=True)
-    end = time.monotonic() + options.seconds
-    count, failed, how = run(target, options.seed, lambda count: time.monotonic() < end)
-    if failed is None:
-        print(f"{count} inputs, no promise broken")
-        return 0
-    with tempfile.NamedTemporaryFile(prefix=f"fuzz-{options.target}-", delete=False) as file:
-        file.write(failed)
-    print(f"{how}\ninput {count}: {file.name}")
+    print(found.text)
+    print(given.input or run.write(found, _FOLDER, given.target))
     return 1
 
 
