@@ -37,6 +37,7 @@ _MAX_PATH = 4093
 _ENTRY_COST = 4096
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -115,8 +116,7 @@ class Extraction:
             self._check_space(0)
             for entry in tar.entries(stream, need_end=need_end):
                 self._one(stream, entry)
-            for name, mtime in self._times.items():
-                self._set_time(name, mtime)
+            self._set_times()
             return self._size
         finally:
             self._close_parent()
@@ -235,25 +235,35 @@ class Extraction:
             self._make_hardlink(entry, parent, base, name)
             return
         if entry.kind == tar.FOLDER:
-            self._make_folder(entry, parent, base)
-            self._times.pop(name, None)
-            self._times[name] = entry.mtime
-        else:
-            try:
-                _make_special(entry, parent, base)
-            except FileExistsError:
-                self._clear(entry, parent, base)
-                _make_special(entry, parent, base)
-        self._set_owner_and_mode(entry, parent, base)
+            self._enter_folder(entry, parent, base, name)
+            return
+        try:
+            _make_special(entry, parent, base)
+        except FileExistsError:
+            self._replace(entry, parent, base, name)
+            _make_special(entry, parent, base)
+        os.chown(base, *self._owner(entry), dir_fd=parent, follow_symlinks=False)
+        if entry.kind != tar.SYMLINK:
+            set_mode(parent, base, entry.mode)
         _set_xattrs(entry, f"/proc/self/fd/{parent}/{base}", follow=False)
-        if entry.kind != tar.FOLDER:
-            os.utime(base, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+        os.utime(base, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _enter_folder(self, entry: tar.Entry, parent: int, base: str, name: str) -> None:
+        """Make it, and keep it open: what follows mostly lies in it."""
+        self._make_folder(entry, parent, base)
+        fd = os.open(base, _FOLDER, dir_fd=parent)
+        self._close_parent()
+        self._parent = (name, fd)
+        os.fchown(fd, *self._owner(entry))
+        os.fchmod(fd, entry.mode)
+        _set_xattrs(entry, fd)
+        self._times[name] = entry.mtime
 
     def _make_file(self, stream: Stream, entry: tar.Entry, parent: int, base: str, name: str) -> None:
         try:
             fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
         except FileExistsError:
-            self._clear(entry, parent, base)
+            self._replace(entry, parent, base, name)
             fd = os.open(base, _NEW_FILE, 0o600, dir_fd=parent)
         try:
             self._size += self._copy(stream, entry, fd, name)
@@ -273,12 +283,13 @@ class Extraction:
                 os.lseek(fd, offset, os.SEEK_SET)
             end = offset + length
             left = length
-            for piece in stream.content(length):
+            while left:
+                piece = stream.part(left)
+                if not piece:
+                    raise Corrupt(f"the tar ends in the middle of {entry.name!r}")
                 left -= len(piece)
                 while piece:
                     piece = piece[os.write(fd, piece) :]
-            if left:
-                raise Corrupt(f"the tar ends in the middle of {entry.name!r}")
             if self._recorder is not None:
                 self._recorder.piece(name, offset, length)
             written += length
@@ -301,7 +312,7 @@ class Extraction:
                 raise _no_target(entry)
             if _exists(parent, base) and os.path.samestat(found, os.lstat(base, dir_fd=parent)):
                 return
-            self._clear(entry, parent, base)
+            self._replace(entry, parent, base, name)
             os.link(target, base, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
             raise _no_target(entry) from None
@@ -315,25 +326,25 @@ class Extraction:
         if _make_folder(parent, base) and self._recorder is not None:
             self._recorder.broken = True
 
+    def _replace(self, entry: tar.Entry, parent: int, base: str, name: str) -> None:
+        self._times.pop(name, None)
+        self._clear(entry, parent, base)
+
     def _clear(self, entry: tar.Entry, parent: int, base: str) -> None:
         """A later entry replaces an earlier one of the same name."""
         if clear(parent, base) and self._recorder is not None:
             self._recorder.broken = True
 
-    def _set_owner_and_mode(self, entry: tar.Entry, parent: int, base: str) -> None:
-        os.chown(base, *self._owner(entry), dir_fd=parent, follow_symlinks=False)
-        if entry.kind != tar.SYMLINK:
-            set_mode(parent, base, entry.mode)
-
-    def _set_time(self, name: str, mtime: int) -> None:
-        try:
-            fd = self._open(name, _DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            return  # a later entry put something else in its place
-        try:
-            os.utime(f"/proc/self/fd/{fd}", ns=(mtime, mtime))
-        finally:
-            os.close(fd)
+    def _set_times(self) -> None:
+        """Those of folders, at the end: what is made in one changes them."""
+        for head, base, mtime in sorted((*name.rpartition("/")[::2], mtime) for name, mtime in self._times.items()):
+            try:
+                if head != self._parent[0]:
+                    self._close_parent()
+                    self._parent = (head, self._open(head))
+                os.utime(base, ns=(mtime, mtime), dir_fd=self._parent[1], follow_symlinks=False)
+            except OSError:
+                continue  # a later entry put something else in its place
 
 
 def _make_folder(parent: int, base: str) -> bool:
@@ -406,9 +417,11 @@ def _set_opaque(parent: int, base: str) -> None:
 
 def clean_name(name: str) -> str:
     """A tar entry's path relative to the layer's root, "" for the root. Corrupt when ``..`` leads out."""
-    parts: list[str] = []
     if "\0" in name:
         raise Corrupt(f"entry {name!r} has a NUL byte in its name")
+    if "//" not in name and "/." not in name and name[:1] not in ("", "/", "."):
+        return name.rstrip("/")
+    parts: list[str] = []
     for part in name.split("/"):
         if part == "..":
             if not parts:

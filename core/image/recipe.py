@@ -46,24 +46,28 @@ class Recorder:
 
         self._file.write(bytes(_SIZE.size))
         self._zstd = zstandard.ZstdCompressor(level=1).stream_writer(self._file, closefd=False)
+        self._steps: list[bytes] = []
         self._parts.clear()
-        self._gathered = 0
+        self._raw = 0
+        self._waiting = 0
         self._size = 0
 
     def raw(self, data: bytes | memoryview) -> None:
         """Bytes of the tar that are no file's content."""
         self._parts.append(bytes(data))
-        self._gathered += len(data)
-        self._size += len(data)
-        if self._gathered >= _GATHERED:
+        self._raw += len(data)
+        if self._raw >= _GATHERED:
             self._flush()
 
     def piece(self, path: str, offset: int, length: int) -> None:
         """``length`` bytes that were written to ``path`` at ``offset``."""
-        self._flush()
+        self._end_raw()
         name = os.fsencode(path)
-        self._zstd.write(_PIECE.pack(1, offset, length, len(name)) + name)
+        self._steps.append(_PIECE.pack(1, offset, length, len(name)) + name)
+        self._waiting += len(name)
         self._size += length
+        if self._waiting >= _GATHERED:
+            self._flush()
 
     def finish(self) -> None:
         """Everything was recorded."""
@@ -79,10 +83,19 @@ class Recorder:
         self._file.truncate()
         self._begin()
 
+    def _end_raw(self) -> None:
+        """What was gathered of raw bytes becomes a step."""
+        if self._raw:
+            self._steps.append(_RAW.pack(0, self._raw))
+            self._steps += self._parts
+            self._size += self._raw
+            self._waiting += self._raw
+            self._parts, self._raw = [], 0
+
     def _flush(self) -> None:
-        if self._gathered:
-            self._zstd.write(_RAW.pack(0, self._gathered) + b"".join(self._parts))
-            self._parts, self._gathered = [], 0
+        self._end_raw()
+        self._zstd.write(b"".join(self._steps))
+        self._steps, self._waiting = [], 0
 
 
 def size(path: str) -> int:

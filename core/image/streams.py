@@ -19,7 +19,7 @@ class Stream:
     """A layer's bytes in one pass. What the reader of tars and the extraction ask of a file."""
 
     def __init__(self, chunks: Iterator[bytes], taken: Callable[[bytes | memoryview], None] | None = None) -> None:
-        """``taken`` is told of all bytes but those of :meth:`content`, in their order."""
+        """``taken`` is told of all bytes but those of :meth:`part`, in their order."""
         self._chunks = chunks
         self._taken = taken
         self._chunk = memoryview(b"")
@@ -36,20 +36,21 @@ class Stream:
         """How many bytes were taken."""
         return self._before + self._at
 
+    def part(self, size: int) -> memoryview:
+        """Some of the next ``size`` bytes, as many as need no joining; none at the end. Content of a file."""
+        if self._at == len(self._chunk) and not self._fill():
+            return self._chunk
+        piece = self._chunk[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
     def pieces(self, size: int) -> Iterator[memoryview]:
         """The next ``size`` bytes without joining them; fewer at the end."""
-        for piece in self.content(size):
+        while size > 0 and (piece := self.part(size)):
             if self._taken is not None:
                 self._taken(piece)
             yield piece
-
-    def content(self, size: int) -> Iterator[memoryview]:
-        """As :meth:`pieces`, of bytes that are the content of a file."""
-        while size > 0 and (self._at < len(self._chunk) or self._fill()):
-            piece = self._chunk[self._at : self._at + size]
-            self._at += len(piece)
             size -= len(piece)
-            yield piece
 
     def read(self, size: int) -> bytes:
         """The next ``size`` bytes; fewer at the end."""
@@ -125,7 +126,7 @@ def _gunzip(source: BinaryIO) -> Iterator[bytes]:
                 data = data.lstrip(b"\0") if counted.given else data
                 if not data:
                     break
-            yield counted.gives(engine.decompress(data, 4 * CHUNK))
+            yield counted.gives(engine.decompress(data, CHUNK))
             data, begun = engine.unconsumed_tail, True
             if engine.eof:
                 data, engine, begun = engine.unused_data, _inflater(), False
@@ -158,7 +159,7 @@ def _in_members(source: BinaryIO, engine: Callable[[], Any]) -> Iterator[bytes]:
     data = counted.read(CHUNK)
     while data or (begun and not current.eof and not current.needs_input):
         try:
-            yield counted.gives(current.decompress(data, 4 * CHUNK))
+            yield counted.gives(current.decompress(data, CHUNK))
         except (lzma.LZMAError, OSError) as error:
             raise Corrupt(f"the compressed stream is damaged: {error}") from error
         begun, data = True, b""
@@ -188,21 +189,22 @@ class _Chunks(io.RawIOBase):
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
-        self._rest = b""
+        self._chunk = b""
+        self._at = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        parts, length = [self._rest], len(self._rest)
-        while size < 0 or length < size:
+        """At most ``size`` bytes, none at the end only. A chunk that fits is handed on as it is."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        while self._at == len(self._chunk):
             chunk = next(self._chunks, None)
             if chunk is None:
-                break
-            parts.append(chunk)
-            length += len(chunk)
-        data = b"".join(parts)
-        if size < 0:
-            size = len(data)
-        self._rest = data[size:]
-        return data[:size]
+                return b""
+            self._chunk, self._at = chunk, 0
+        start, self._at = self._at, min(self._at + size, len(self._chunk))
+        if start == 0 and self._at == len(self._chunk):
+            return self._chunk
+        return self._chunk[start : self._at]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NoReturn, Protocol
 
 from core.errors import Corrupt
@@ -34,8 +35,9 @@ _EXTENDED = {_PAX, _PAX_GLOBAL, _PAX_SOLARIS, _LONG_NAME, _LONG_LINK}
 _FILES = {b"\0", b"7", _SPARSE}
 _WITHOUT_CONTENT = {HARDLINK, SYMLINK, CHAR, BLOCKDEV, FOLDER, FIFO}
 
-# name, mode, uid, gid, size, mtime, checksum, type, linkname, magic, devmajor, devminor, prefix
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x")
+# name, mode, uid, gid, mtime, type, linkname, magic, devmajor, devminor, prefix; size and checksum are looked at before
+_HEADER = struct.Struct("100s8s8s8s12x12s8xc100s8s64x8s8s155s12x")
+_SIGNED = struct.Struct("148b8x356b")
 _BLANK_SUM = 8 * 32
 _STAR = b"tar\0"
 _ZEROS = bytes(BLOCK)
@@ -88,21 +90,25 @@ def entries(file: Source, *, need_end: bool = False) -> Iterator[Entry]:
     After each the reader goes on behind its content, however much of that was read. Nothing tells that a tar was cut
     between two entries but its missing end marker, a block of zeros: with ``need_end`` that is Corrupt.
     """
-    position = 0
+    position = padding = 0
     extended = _Extended()
     while True:
-        block = file.read(BLOCK)
+        block = _next_block(file, position, padding)
+        position += padding
         if len(block) < BLOCK or block == _ZEROS:
             _check_end(block, position, need_end, extended)
             return
         try:
-            entry, letter = _parse(block)
+            letter = block[156:157]
+            if letter in _EXTENDED:
+                size = _check_sum(block)
+                position += BLOCK + size
+                extended.take(letter, _body(file, size))
+                padding = -size % BLOCK
+                continue
+            entry = _parse(block)
             position += BLOCK
             entry.offset = position
-            if letter in _EXTENDED:
-                extended.take(letter, _body(file, entry))
-                position = _skip(file, position + _padded(entry.stored))
-                continue
             if extended:
                 extended.apply(entry, file)
                 extended = _Extended()
@@ -110,7 +116,8 @@ def entries(file: Source, *, need_end: bool = False) -> Iterator[Entry]:
                 _old_sparse(entry, block, file)
             elif letter == b"\0" and entry.name.endswith("/"):
                 entry.kind, entry.size, entry.stored = FOLDER, 0, 0  # before POSIX folders had no letter
-            position = entry.offset + _padded(entry.stored)
+            position = entry.offset + entry.stored
+            padding = -entry.stored % BLOCK
             _check_sizes(entry)
         except ValueError as error:
             what = "not a tar" if position == 0 else f"the tar is damaged or cut short at byte {position}"
@@ -118,6 +125,14 @@ def entries(file: Source, *, need_end: bool = False) -> Iterator[Entry]:
         yield entry
         if entry.stored:
             _skip(file, position)
+
+
+def _next_block(file: Source, position: int, padding: int) -> bytes:
+    """The block behind the padding of what is before it; fewer bytes at the end."""
+    data = file.read(padding + BLOCK)
+    if len(data) < padding:
+        raise Corrupt(f"the tar is damaged or cut short at byte {position}")
+    return data[padding:] if padding else data
 
 
 def _check_end(block: bytes, position: int, need_end: bool, extended: _Extended) -> None:
@@ -129,28 +144,24 @@ def _check_end(block: bytes, position: int, need_end: bool, extended: _Extended)
         raise Corrupt(f"the tar is cut short at byte {position}: it has no end marker")
 
 
-def _padded(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK
-
-
-def _skip(file: Source, position: int) -> int:
+def _skip(file: Source, position: int) -> None:
     """To ``position``, which must not lie behind the end."""
     here = file.tell()
-    if here != position:
-        if here > position:
-            raise Corrupt(f"the tar leads back to byte {position}")
-        file.seek(position - 1)
-        if not file.read(1):
-            raise Corrupt(f"the tar is damaged or cut short at byte {position}")
-    return position
+    if here == position:
+        return
+    if here > position:
+        raise Corrupt(f"the tar leads back to byte {position}")
+    file.seek(position - 1)
+    if not file.read(1):
+        raise Corrupt(f"the tar is damaged or cut short at byte {position}")
 
 
-def _body(file: Source, entry: Entry) -> bytes:
+def _body(file: Source, size: int) -> bytes:
     """The content of an extended header."""
-    if entry.stored > _MAX_HEADER:
-        raise Corrupt(f"the tar has an extended header of {entry.stored} bytes")
-    data = file.read(entry.stored)
-    if len(data) < entry.stored:
+    if size > _MAX_HEADER:
+        raise Corrupt(f"the tar has an extended header of {size} bytes")
+    data = file.read(size)
+    if len(data) < size:
         raise ValueError("an extended header is cut short")
     return data
 
@@ -158,11 +169,10 @@ def _body(file: Source, entry: Entry) -> bytes:
 # --- one header ------------------------------------------------------------------------------------
 
 
-def _parse(block: bytes) -> tuple[Entry, bytes]:
-    """The entry that a header describes, and its type as it stands there. ValueError for what is none."""
-    name, mode, uid, gid, size, mtime, checksum, kind, linkname, magic, major, minor, prefix = _HEADER.unpack(block)
-    if _number(checksum) != sum(block) - sum(checksum) + _BLANK_SUM:
-        _check_signed_sum(block, checksum)
+def _parse(block: bytes) -> Entry:
+    """The entry that a header describes. ValueError for what is none."""
+    name, mode, uid, gid, mtime, kind, linkname, magic, major, minor, prefix = _HEADER.unpack(block)
+    size = _check_sum(block)
     entry = Entry()
     entry.name = _text(name)
     if magic[:6] == b"ustar\0" and prefix[0]:
@@ -173,27 +183,27 @@ def _parse(block: bytes) -> tuple[Entry, bytes]:
     entry.mode = _number(mode) & 0o7777
     entry.uid, entry.gid = _number(uid), _number(gid)
     entry.mtime = _clamped(_number(mtime) * 1_000_000_000)
-    entry.size = _number(size)
-    if not 0 <= entry.size <= _MAX_SIZE:
-        raise ValueError(f"entry {entry.name!r} has the size {entry.size}")
-    if entry.kind in _WITHOUT_CONTENT:
-        entry.size = 0
-    entry.stored = entry.size
+    entry.size = entry.stored = 0 if entry.kind in _WITHOUT_CONTENT else size
     entry.device = (_number(major), _number(minor)) if kind in (CHAR, BLOCKDEV) else (0, 0)
     entry.xattrs = {}
     entry.pieces = []
     entry.sparse = False
-    return entry, kind
+    return entry
 
 
-def _check_signed_sum(block: bytes, checksum: bytes) -> None:
-    """Old tars added signed bytes."""
+def _check_sum(block: bytes) -> int:
+    """The size that a header tells, once its checksum is right. Old tars added signed bytes."""
+    checksum = block[148:156]
     wanted = _number(checksum)
-    found = sum(struct.unpack("148b8x356b", block)) + _BLANK_SUM
-    if wanted != found:
+    if wanted != sum(block) - sum(checksum) + _BLANK_SUM and wanted != sum(_SIGNED.unpack(block)) + _BLANK_SUM:
         raise ValueError("bad checksum")
+    size = _number(block[124:136])
+    if not 0 <= size <= _MAX_SIZE:
+        raise ValueError(f"entry {_text(block[:100])!r} has the size {size}")
+    return size
 
 
+@lru_cache(4096)  # most numbers of a tar are the same few
 def _number(field: bytes) -> int:
     """Octal digits, or base 256 where the first bit is set (GNU)."""
     if field[0] & 0x80:
