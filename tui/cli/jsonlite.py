@@ -62,15 +62,26 @@ def encode(value: Any) -> bytes:
 
 
 def show(value: Any, *, sort_keys: bool = False) -> str:
-    """Compact JSON for people: as Go's encoder without HTML escapes, letters stay letters."""
-    return _encode(value, encode_basestring, sort_keys)
+    """Compact JSON for people: as Go's encoder without HTML escapes, letters stay letters.
+
+    Characters that would steer a terminal are escaped: JSON's own way to write them.
+    """
+    return harmless(_encode(value, encode_basestring, sort_keys))
+
+
+def harmless(text: str) -> str:
+    """JSON with delete, C1 controls, line separators and changes of direction escaped; they occur in strings only."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    codes = (*range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+    return text.translate({code: f"\\u{code:04x}" for code in codes})
 
 
 def show_indented(value: Any, indent: str = "    ", level: int = 0) -> str:
     """JSON over several lines, as Go's ``json.Indent`` lays it out; empty containers stay on one line."""
     inner = "\n" + indent * (level + 1)
     if isinstance(value, dict) and value:
-        items = [f"{encode_basestring(k)}: {show_indented(v, indent, level + 1)}" for k, v in value.items()]
+        items = [f"{harmless(encode_basestring(k))}: {show_indented(v, indent, level + 1)}" for k, v in value.items()]
         return "{" + inner + ("," + inner).join(items) + "\n" + indent * level + "}"
     if isinstance(value, list) and value:
         items = [show_indented(item, indent, level + 1) for item in value]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tui.cli.output import plain
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +15,10 @@ _PADDING = 3
 def columns(lines: Sequence[Sequence[str]], minimum: int = _MINIMUM) -> str:
     """Lines of cells as text; each column is at least ``minimum`` wide. The last cell of a line is not padded.
 
-    A column reaches over neighbouring lines that have a cell after it, as in tabwriter: a shorter line ends it.
+    A column reaches over neighbouring lines that have a cell after it, as in tabwriter: a shorter line ends it. What
+    would steer the terminal is written out: cells quote images and containers.
     """
+    lines = [[plain(cell) for cell in line] for line in lines]
     widths: list[list[int]] = [[] for _ in lines]
     for index, line in enumerate(lines):
         for column in range(len(widths[index]), len(line) - 1):
