@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, cast
 from core.errors import Corrupt
 
 CHUNK = 1 << 20
+#: Of a member of a compressed file, so much is looked at first.
+_FIRST = 4096
 #: A layer may grow by this factor when it is unpacked, beyond the first :data:`_FREE_GROWTH` bytes.
 _MAX_RATIO = 200
 _FREE_GROWTH = 1 << 30
@@ -101,37 +103,79 @@ class _Counted:
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
-        self.taken = 0
-        self.given = 0
+        self._taken = 0
+        self._given = 0
 
     def read(self, size: int = -1) -> bytes:
         data = self._source.read(size)
-        self.taken += len(data)
+        self._taken += len(data)
         return data
 
     def gives(self, data: bytes) -> bytes:
-        self.given += len(data)
-        if self.given > _FREE_GROWTH and self.given > self.taken * _MAX_RATIO:
+        self._given += len(data)
+        if self._given > _FREE_GROWTH and self._given > self._taken * _MAX_RATIO:
             raise Corrupt(f"the layer grows more than {_MAX_RATIO}-fold when unpacked: a decompression bomb")
         return data
 
 
+class _Feed:
+    """A compressed file for engines that decompress one member each.
+
+    Pieces are small where a member begins: what is behind its end, the engine copies, and there may be a million.
+    """
+
+    def __init__(self, source: _Counted) -> None:
+        self._source = source
+        self._data = memoryview(b"")
+        self._at = 0
+        self._size = _FIRST
+        self._is_first = True
+
+    def take(self) -> memoryview:
+        """The next piece; nothing at the end."""
+        if self._at == len(self._data):
+            self._data, self._at = memoryview(self._source.read(CHUNK)), 0
+        piece = self._data[self._at : self._at + self._size]
+        self._at += len(piece)
+        self._size = min(4 * self._size, CHUNK)
+        return piece
+
+    def begin(self) -> memoryview:
+        """The first piece of a member; zeros between members are padding (RFC 1952)."""
+        while True:
+            piece = self.take()
+            if self._is_first or not piece or piece[0]:
+                self._is_first = False
+                return piece
+            rest = len(bytes(piece).lstrip(b"\0"))
+            self.give_back(rest)
+
+    def give_back(self, count: int) -> None:
+        """So many bytes of the last piece were not used."""
+        self._at -= count
+
+    def end(self, unused: int) -> None:
+        """A member ended, so many bytes before the last piece's end."""
+        self.give_back(unused)
+        self._size = _FIRST
+
+
 def _gunzip(source: BinaryIO) -> Iterator[bytes]:
-    """The members of a gzip file, one after the other; zeros between and after them are padding (RFC 1952)."""
+    """The members of a gzip file, one after the other (RFC 1952)."""
     counted = _Counted(source)
-    engine, begun = _inflater(), False
-    while data := counted.read(CHUNK):
-        while data:
-            if not begun:
-                data = data.lstrip(b"\0") if counted.given else data
-                if not data:
-                    break
-            yield counted.gives(engine.decompress(data, CHUNK))
-            data, begun = engine.unconsumed_tail, True
-            if engine.eof:
-                data, engine, begun = engine.unused_data, _inflater(), False
-    if begun and not engine.eof:
-        raise Corrupt("the gzip stream ends in its middle")
+    feed = _Feed(counted)
+    while piece := feed.begin():
+        engine = _inflater()
+        while not engine.eof:
+            data = engine.decompress(piece, CHUNK)
+            yield counted.gives(data)
+            feed.give_back(len(engine.unconsumed_tail))
+            if not engine.eof:
+                # Nothing is behind the last piece, but the engine may still hold something of it.
+                piece = feed.take()
+                if not piece and not data:
+                    raise Corrupt("the gzip stream ends in its middle")
+        feed.end(len(engine.unused_data))
 
 
 def _inflater() -> Any:
@@ -150,27 +194,29 @@ def _xz() -> Any:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=128 << 20)
 
 
-def _in_members(source: BinaryIO, engine: Callable[[], Any]) -> Iterator[bytes]:
+def _in_members(source: BinaryIO, make: Callable[[], Any]) -> Iterator[bytes]:
     """bzip2's and xz's streams, one after the other."""
+    counted = _Counted(source)
+    feed = _Feed(counted)
+    while piece := feed.begin():
+        engine = make()
+        yield counted.gives(_decompressed(engine, piece))
+        while not engine.eof:
+            piece = feed.take() if engine.needs_input else memoryview(b"")
+            if engine.needs_input and not piece:
+                raise Corrupt("the compressed stream ends in its middle")
+            yield counted.gives(_decompressed(engine, piece))
+        feed.end(len(engine.unused_data))
+
+
+def _decompressed(engine: Any, piece: memoryview) -> bytes:
     import lzma
 
-    counted = _Counted(source)
-    current, begun = engine(), False
-    data = counted.read(CHUNK)
-    while data or (begun and not current.eof and not current.needs_input):
-        try:
-            yield counted.gives(current.decompress(data, CHUNK))
-        except (lzma.LZMAError, OSError) as error:
-            raise Corrupt(f"the compressed stream is damaged: {error}") from error
-        begun, data = True, b""
-        if current.eof:
-            data, current, begun = current.unused_data.lstrip(b"\0"), engine(), False
-        if not data and (current.needs_input or not begun):
-            data = counted.read(CHUNK)
-            if not begun:
-                data = data.lstrip(b"\0")
-    if begun:
-        raise Corrupt("the compressed stream ends in its middle")
+    try:
+        data: bytes = engine.decompress(piece, CHUNK)
+        return data
+    except (lzma.LZMAError, OSError) as error:
+        raise Corrupt(f"the compressed stream is damaged: {error}") from error
 
 
 def _unzstd(source: BinaryIO) -> Iterator[bytes]:
