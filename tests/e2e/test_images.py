@@ -110,7 +110,7 @@ def _lying() -> bytes:
     [
         (b"", "empty"),
         (b"this is no tar at all" * 100, "archive"),
-        (images.busybox_archive("x:1")[:-600_000], "manifest|truncat|unexpected end"),
+        (images.busybox_archive("x:1")[:-600_000], "the tar is damaged or cut short at byte"),
         (_tar("../../evil"), r"\.\./\.\./evil"),
     ],
     ids=["empty", "garbage", "truncated", "dotdot"],
